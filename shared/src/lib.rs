@@ -1,0 +1,31 @@
+//! The rules of Margrave and the types that cross the wire between its halves.
+//!
+//! Nothing here does I/O, reads a clock or draws randomness: `now` and entropy are arguments. The issuer, the
+//! Worker and the property tests therefore run the very same code.
+
+pub mod base64;
+pub mod basic;
+pub mod claims;
+pub mod error;
+pub mod error_body;
+pub mod event;
+pub mod form;
+pub mod header;
+pub mod http_signature;
+pub mod id;
+pub mod json;
+pub mod jwk;
+pub mod limiter;
+pub mod login;
+pub mod password;
+pub mod path;
+pub mod permission;
+pub mod revocation;
+pub mod route_policy;
+pub mod secret;
+pub mod session;
+pub mod time;
+pub mod token;
+pub mod user_type;
+pub mod wire;
+pub mod x_address;

@@ -1,0 +1,6 @@
+//! Limits on attempts: an exact bucket, and which buckets an attempt draws from.
+
+pub mod gcra;
+pub mod rule;
+
+pub use gcra::{Bucket, Limit};

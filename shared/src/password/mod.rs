@@ -1,0 +1,3 @@
+//! Passwords: what may be one.
+
+pub mod policy;
