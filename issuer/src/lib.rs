@@ -1,0 +1,36 @@
+//! The issuer: the centre of Margrave. It knows people, organisations, merchants and applications, proves who
+//! somebody is, signs short-lived tokens and publishes the keys that check them.
+//!
+//! A folder is a capability; `router.rs` shows every route, `app.rs` builds everything.
+
+mod accounts;
+mod admin;
+mod app;
+mod applications;
+mod audit;
+mod cli;
+mod clock;
+mod config;
+mod edges;
+mod entropy;
+mod factors;
+mod failure;
+mod http;
+mod keys;
+mod merchants;
+mod oauth;
+mod passwords;
+mod revocations;
+mod router;
+mod sessions;
+mod storage;
+mod sweeper;
+mod telemetry;
+#[cfg(test)]
+mod testing;
+mod tokens;
+
+/// Runs the command line and gives the process's exit code.
+pub fn run() -> std::process::ExitCode {
+    cli::run()
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `margrave` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    margrave_issuer::run()
+}

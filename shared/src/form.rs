@@ -97,7 +97,9 @@ mod tests {
         assert_eq!(form.get("x"), Some("a=b"));
         assert_eq!(form.get("empty"), None);
         assert_eq!(form.get("absent"), None);
-        for bad in [&b"a=1&a=2"[..], b"a=1&%61=2", b"a", b"=1", b"a=%", b"a=%2", b"a=%zz", b"a=%ff", b"a=&a=1"] {
+        for bad in
+            [&b"a=1&a=2"[..], b"a=1&%61=2", b"a", b"=1", b"a=%", b"a=%2", b"a=%zz", b"a=%ff", b"a=&a=1"]
+        {
             assert_eq!(Form::parse(bad), Err(NotAForm), "{}", String::from_utf8_lossy(bad));
         }
         assert_eq!(Form::parse(&vec![b'a'; MAX_FORM_BYTES + 1]), Err(NotAForm));

@@ -31,6 +31,14 @@ impl TokenKind {
         }
     }
 
+    /// The longest token of this kind that is read, in bytes.
+    pub const fn max_bytes(self) -> usize {
+        match self {
+            Self::Permission | Self::Security | Self::Refresh => 8 * 1024,
+            Self::FeedBatch => 1024 * 1024,
+        }
+    }
+
     /// Whether a header's `typ` names this kind: media types compare in any case, and `application/` may be left out
     /// (RFC 7515 §4.1.9).
     pub fn accepts_typ(self, typ: &str) -> bool {

@@ -82,7 +82,7 @@ pub trait KeyLookup {
 /// # Errors
 /// The [`Refusal`] for the first rule broken.
 pub fn verify_signed(token: &str, kind: TokenKind, keys: &impl KeyLookup) -> Result<(Json, Kid), Refusal> {
-    let compact = Compact::parse(token)?;
+    let compact = Compact::parse(token, kind.max_bytes())?;
     let kid = check_header(&compact.header, kind)?;
     let key = keys.find_key(&kid).ok_or_else(|| Refusal::UnknownKey(kid.clone()))?;
     verify_ed25519(key, compact.signed.as_bytes(), &compact.signature)?;
@@ -183,7 +183,12 @@ mod tests {
 
     fn expect() -> Expect<'static> {
         static AUDIENCES: std::sync::LazyLock<[String; 1]> = std::sync::LazyLock::new(|| ["svc".to_owned()]);
-        Expect { issuer: "https://i", audiences: &*AUDIENCES, now: UnixMs::from_seconds(NOW), max_life_s: 3600 }
+        Expect {
+            issuer: "https://i",
+            audiences: &*AUDIENCES,
+            now: UnixMs::from_seconds(NOW),
+            max_life_s: 3600,
+        }
     }
 
     fn claims() -> PermissionClaims {

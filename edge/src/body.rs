@@ -1,0 +1,29 @@
+//! Reading a bounded body.
+
+use futures_util::StreamExt as _;
+use margrave_shared::error::ErrorCode;
+use worker::Request;
+
+/// Reads a body of at most `max` bytes; the rest of a larger one is not read.
+///
+/// # Errors
+/// `payload_too_large`, `invalid_request`.
+pub(crate) async fn read(request: &mut Request, max: usize) -> Result<Vec<u8>, ErrorCode> {
+    let declared = request.headers().get("content-length").ok().flatten();
+    if declared.and_then(|text| text.parse::<usize>().ok()).is_some_and(|length| length > max) {
+        return Err(ErrorCode::PayloadTooLarge);
+    }
+    if request.inner().body().is_none() {
+        return Ok(Vec::new());
+    }
+    let mut stream = request.stream().map_err(|_| ErrorCode::InvalidRequest)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| ErrorCode::InvalidRequest)?;
+        if body.len() + chunk.len() > max {
+            return Err(ErrorCode::PayloadTooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

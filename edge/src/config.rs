@@ -1,0 +1,409 @@
+//! The edge's configuration: the text module `edge.toml`, `EDGE_OVERRIDES` over it, and the secrets.
+
+use ed25519_dalek::SigningKey;
+use margrave_shared::id::{EdgeId, MerchantId};
+use margrave_shared::limiter::Limit;
+use margrave_shared::route_policy::{RouteConfig, RouteTable};
+use margrave_shared::secret::SecretKey;
+use serde::Deserialize;
+use std::cell::OnceCell;
+use std::rc::Rc;
+use worker::Env;
+
+/// The binding of the account objects.
+pub(crate) const ACCOUNTS: &str = "ACCOUNTS";
+/// The binding of the limiter objects.
+pub(crate) const LIMITERS: &str = "LIMITERS";
+/// The binding of the feed object.
+pub(crate) const FEED: &str = "FEED";
+/// The binding of the origin, where there is one; otherwise `origin_url` is fetched.
+pub(crate) const ORIGIN: &str = "ORIGIN";
+/// The binding of the issuer, where there is one; otherwise `issuer_url` is fetched.
+pub(crate) const ISSUER: &str = "ISSUER";
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    issuer: String,
+    issuer_url: String,
+    origin_url: String,
+    audience: String,
+    merchants: Vec<String>,
+    edge_id: String,
+    client_address: String,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    revocations: Revocations,
+    #[serde(default)]
+    jwks: Jwks,
+    #[serde(default)]
+    session: Session,
+    #[serde(default)]
+    token: Token,
+    #[serde(default)]
+    route: Vec<RouteConfig>,
+}
+
+/// `[limits]`: login attempts.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Limits {
+    /// Wrong attempts on one login. Default 5.
+    account_attempts: i64,
+    /// … in so many seconds. Default 300.
+    account_window_s: i64,
+    /// Wrong attempts from one address. Default 30.
+    address_attempts: i64,
+    /// … in so many seconds. Default 300.
+    address_window_s: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { account_attempts: 5, account_window_s: 300, address_attempts: 30, address_window_s: 300 }
+    }
+}
+
+/// `[revocations]`: the feed.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Revocations {
+    /// How old an isolate's view may be, in milliseconds. Default 500.
+    pub(crate) poll_ms: i64,
+    /// How long tokens pass without word from the issuer, in seconds. Default 330.
+    pub(crate) max_stale_s: i64,
+    /// `"on"`, or `"off"` for an issuer that has no feed. Default `"on"`.
+    feed: Switch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Switch {
+    On,
+    Off,
+}
+
+impl Default for Revocations {
+    fn default() -> Self {
+        Self { poll_ms: 500, max_stale_s: 330, feed: Switch::On }
+    }
+}
+
+impl Revocations {
+    /// Whether there is a feed at all.
+    pub(crate) fn has_feed(self) -> bool {
+        self.feed == Switch::On
+    }
+}
+
+/// `[jwks]`: the issuer's keys.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Jwks {
+    /// After how many seconds the set is fetched anew, in the background. Default 240.
+    pub(crate) fresh_s: i64,
+    /// For how many seconds the last good set serves while the issuer does not answer. Default 86400.
+    pub(crate) max_stale_s: i64,
+    /// At most one fetch for unknown keys in so many seconds. Default 10.
+    pub(crate) cooldown_s: i64,
+}
+
+impl Default for Jwks {
+    fn default() -> Self {
+        Self { fresh_s: 240, max_stale_s: 86400, cooldown_s: 10 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Session {
+    /// The longest pause between two acknowledged touches, in seconds. Default 60.
+    touch_s: i64,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { touch_s: 60 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Token {
+    /// The longest `exp − iat`, in seconds. Default 3600.
+    max_life_s: i64,
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self { max_life_s: 3600 }
+    }
+}
+
+/// Where the client's address stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AddressSource {
+    /// `CF-Connecting-IP`, which Cloudflare sets.
+    CloudflareHeader,
+    /// The peer of the connection.
+    Peer,
+    /// The n-th entry of `X-Forwarded-For` from the right.
+    Forwarded(usize),
+}
+
+/// The configuration, read and checked.
+#[derive(Debug)]
+pub(crate) struct EdgeConfig {
+    /// `iss`, and where the issuer publishes itself.
+    pub(crate) issuer: String,
+    /// Where the issuer is reached.
+    pub(crate) issuer_url: String,
+    /// Where the origin is reached.
+    pub(crate) origin_url: String,
+    /// The origin's host and port, for its `Host` and the signature.
+    pub(crate) origin_authority: String,
+    /// The one audience, as the verifier takes it.
+    pub(crate) audiences: [String; 1],
+    merchants: Vec<String>,
+    /// This edge's id.
+    pub(crate) edge_id: EdgeId,
+    /// Where the client's address stands.
+    pub(crate) client_address: AddressSource,
+    /// Wrong attempts on one login or key.
+    pub(crate) account_limit: Limit,
+    /// Wrong attempts from one address.
+    pub(crate) address_limit: Limit,
+    /// Refreshes and factors grants from one address.
+    pub(crate) exchange_limit: Limit,
+    /// The feed.
+    pub(crate) revocations: Revocations,
+    /// The keys.
+    pub(crate) jwks: Jwks,
+    /// The longest pause between two touches, in seconds.
+    pub(crate) touch_s: i64,
+    /// The longest life of a token, in seconds.
+    pub(crate) max_life_s: i64,
+    /// The routes.
+    pub(crate) routes: RouteTable,
+    /// Signs requests to the issuer.
+    pub(crate) signing_key: SigningKey,
+    /// Signs requests to the origin: the key and its name.
+    pub(crate) hop_key: SecretKey,
+    /// The name of the hop key.
+    pub(crate) hop_key_id: String,
+    /// Hashes what the limiter counts by.
+    pub(crate) limiter_key: SecretKey,
+}
+
+thread_local! {
+    static READ: OnceCell<Option<Rc<EdgeConfig>>> = const { OnceCell::new() };
+}
+
+impl EdgeConfig {
+    /// The configuration of this isolate, read once. `None` when it cannot be used: then nothing is served, and the
+    /// log says why.
+    pub(crate) fn of(env: &Env) -> Option<Rc<Self>> {
+        READ.with(|read| {
+            read.get_or_init(|| match Self::read(env) {
+                Ok(config) => Some(Rc::new(config)),
+                Err(problems) => {
+                    worker::console_error!("the configuration cannot be used: {}", problems.join("; "));
+                    None
+                }
+            })
+            .clone()
+        })
+    }
+
+    /// Whether tokens of a merchant count here.
+    pub(crate) fn serves(&self, merchant: &MerchantId) -> bool {
+        self.merchants.iter().any(|m| m == "*" || m == merchant.as_str())
+    }
+
+    fn read(env: &Env) -> Result<Self, Vec<String>> {
+        let var = |name: &str| env.var(name).ok().map(|value| value.to_string());
+        let secret = |name: &str| env.secret(name).ok().map(|value| value.to_string());
+        let text = var("EDGE_CONFIG").ok_or_else(|| vec!["EDGE_CONFIG is not there".to_owned()])?;
+        let overrides = var("EDGE_OVERRIDES").unwrap_or_default();
+        Self::build(&text, &overrides, &secret)
+    }
+
+    fn build(
+        text: &str,
+        overrides: &str,
+        secret: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<String>> {
+        let one = |error: String| vec![error];
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| one(error.to_string()))?;
+        let over: toml::Table = overrides.parse().map_err(|error: toml::de::Error| one(error.to_string()))?;
+        merge(&mut table, over);
+        let file: File = table.try_into().map_err(|error: toml::de::Error| one(error.to_string()))?;
+        let mut problems = Vec::new();
+
+        let client_address = match file.client_address.as_str() {
+            "cf-header" => Some(AddressSource::CloudflareHeader),
+            "peer" => Some(AddressSource::Peer),
+            other => other
+                .strip_prefix("forwarded:")
+                .and_then(|n| n.parse().ok())
+                .filter(|n| (1..=16).contains(n))
+                .map(AddressSource::Forwarded),
+        };
+        if client_address.is_none() {
+            problems.push("`client_address` is \"cf-header\", \"peer\" or \"forwarded:<n>\"".to_owned());
+        }
+        if file.merchants.is_empty() {
+            problems.push("`merchants` names at least one, or [\"*\"]".to_owned());
+        }
+        let origin_authority = authority(&file.origin_url);
+        for (name, url) in [("issuer_url", &file.issuer_url), ("origin_url", &file.origin_url)] {
+            if authority(url).is_none() || url.ends_with('/') {
+                problems.push(format!("`{name}` is an http(s) URL without a slash at its end"));
+            }
+        }
+        let mut limit = |name: &str, attempts, window_s| {
+            Limit::new(attempts, window_s)
+                .map_err(|error| problems.push(format!("`limits.{name}`: {error}")))
+                .ok()
+        };
+        let account_limit = limit("account", file.limits.account_attempts, file.limits.account_window_s);
+        let address_limit = limit("address", file.limits.address_attempts, file.limits.address_window_s);
+        let exchange_limit = limit("exchange", 600, 60);
+        let numbers = [
+            ("revocations.poll_ms", file.revocations.poll_ms, 1, 60_000),
+            ("revocations.max_stale_s", file.revocations.max_stale_s, 0, 86_400),
+            ("jwks.fresh_s", file.jwks.fresh_s, 1, 86_400),
+            ("jwks.max_stale_s", file.jwks.max_stale_s, 1, 30 * 86_400),
+            ("jwks.cooldown_s", file.jwks.cooldown_s, 1, 3600),
+            ("session.touch_s", file.session.touch_s, 0, 3600),
+            ("token.max_life_s", file.token.max_life_s, 1, 86_400),
+        ];
+        for (name, value, least, most) in numbers {
+            if !(least..=most).contains(&value) {
+                problems.push(format!("`{name}` is {least} to {most}, not {value}"));
+            }
+        }
+        let edge_id =
+            EdgeId::parse(&file.edge_id).map_err(|error| problems.push(format!("`edge_id`: {error}"))).ok();
+        let routes = RouteTable::new(&file.route)
+            .map_err(|bad| problems.extend(bad.iter().map(ToString::to_string)))
+            .ok();
+        let mut key = |name: &str, text: Option<&str>| match text.map(SecretKey::parse) {
+            Some(Ok(key)) => Some(key),
+            Some(Err(error)) => {
+                problems.push(format!("the secret {name}: {error}"));
+                None
+            }
+            None => {
+                problems.push(format!("the secret {name} is not set"));
+                None
+            }
+        };
+        let signing_key = key("EDGE_SIGNING_KEY", secret("EDGE_SIGNING_KEY").as_deref());
+        let limiter_key = key("LIMITER_KEY", secret("LIMITER_KEY").as_deref());
+        let hop = secret("HOP_KEY");
+        let (hop_key_id, hop_text) = match hop.as_deref().map(|text| text.split_once(':')) {
+            Some(Some((id, text))) if margrave_shared::id::is_opaque_id(id) => (id.to_owned(), Some(text)),
+            _ => (String::new(), None),
+        };
+        let hop_key = key("HOP_KEY (as <key id>:<key>)", hop_text);
+
+        match (
+            client_address,
+            origin_authority,
+            (account_limit, address_limit, exchange_limit),
+            (edge_id, routes),
+            (signing_key, limiter_key, hop_key),
+        ) {
+            (
+                Some(client_address),
+                Some(origin_authority),
+                (Some(account_limit), Some(address_limit), Some(exchange_limit)),
+                (Some(edge_id), Some(routes)),
+                (Some(signing_key), Some(limiter_key), Some(hop_key)),
+            ) if problems.is_empty() => Ok(Self {
+                issuer: file.issuer,
+                issuer_url: file.issuer_url,
+                origin_url: file.origin_url,
+                origin_authority,
+                audiences: [file.audience],
+                merchants: file.merchants,
+                edge_id,
+                client_address,
+                account_limit,
+                address_limit,
+                exchange_limit,
+                revocations: file.revocations,
+                jwks: file.jwks,
+                touch_s: file.session.touch_s,
+                max_life_s: file.token.max_life_s,
+                routes,
+                signing_key: SigningKey::from_bytes(signing_key.bytes()),
+                hop_key,
+                hop_key_id,
+                limiter_key,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+fn merge(into: &mut toml::Table, from: toml::Table) {
+    for (name, value) in from {
+        match (into.get_mut(&name), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(over)) => merge(inner, over),
+            (_, value) => {
+                into.insert(name, value);
+            }
+        }
+    }
+}
+
+/// Host and port of a URL.
+fn authority(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let authority = rest.split('/').next()?.to_ascii_lowercase();
+    (!authority.is_empty() && !authority.contains('@')).then_some(authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use margrave_shared::secret::SecretKey;
+
+    fn secret(name: &str) -> String {
+        let key = SecretKey::from_bytes([7; 32]).to_text().expose().to_owned();
+        if name == "HOP_KEY" { format!("k1:{key}") } else { key }
+    }
+
+    #[test]
+    fn the_shipped_file_can_be_used() {
+        let config = EdgeConfig::build(include_str!("../edge.toml"), "", &|name| Some(secret(name))).unwrap();
+        assert_eq!(config.origin_authority, "origin.example.org");
+    }
+
+    #[test]
+    fn overrides_win_and_all_problems_are_named() {
+        let text = include_str!("../edge.toml");
+        let over = "merchants = [\"m\"]\n[limits]\naccount_attempts = 9\n";
+        let config = EdgeConfig::build(text, over, &|name| Some(secret(name))).unwrap();
+        assert_eq!(config.account_limit.attempts, 9);
+        assert_eq!(config.account_limit.window_s, 300);
+        assert!(config.serves(&MerchantId::parse("m").unwrap()));
+        assert!(!config.serves(&MerchantId::parse("n").unwrap()));
+
+        let over = "merchants = []\nclient_address = \"x\"\nedge_id = \"a b\"\n[limits]\naccount_attempts = 0\n[jwks]\ncooldown_s = 0\n";
+        let problems = EdgeConfig::build(text, over, &|_| None).unwrap_err();
+        assert_eq!(problems.len(), 8, "{problems:?}");
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_refused() {
+        let text = include_str!("../edge.toml");
+        assert!(
+            EdgeConfig::build(text, "[limits]\nacount_attempts = 9\n", &|name| Some(secret(name))).is_err()
+        );
+    }
+}

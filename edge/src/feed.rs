@@ -1,0 +1,198 @@
+//! The isolate's view of the feed object: endings and keys, with a bounded age.
+//!
+//! One feed object per deployment follows the issuer's feed and its keys; every isolate asks it once per poll
+//! interval, so its cost does not grow with requests.
+
+use crate::budget::{self, FIRST_LOAD, OBJECT, within};
+use crate::clock;
+use crate::config::{EdgeConfig, FEED};
+use crate::gate::Corridor;
+use crate::objects::feed::{SyncAnswer, SyncQuery};
+use crate::verify::Verified;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::id::Kid;
+use margrave_shared::jwk::KeySet;
+use margrave_shared::revocation::{Cursor, RevocationSet};
+use margrave_shared::route_policy::OnStateFailure;
+use margrave_shared::time::UnixMs;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+use worker::Env;
+
+/// What an isolate knows.
+#[derive(Debug, Clone)]
+pub(crate) struct FeedView {
+    cursor: Cursor,
+    ended: Rc<RevocationSet>,
+    keys: Rc<KeySet>,
+    /// Which set of keys this is, for the object.
+    keys_version: i64,
+    /// From when on the keys are not used any more.
+    keys_usable_until: UnixMs,
+    /// When the object last answered.
+    synced_at: UnixMs,
+    /// When the object last heard from the issuer.
+    heard_at: UnixMs,
+}
+
+thread_local! {
+    static VIEW: RefCell<Option<Rc<FeedView>>> = const { RefCell::new(None) };
+    /// When this isolate last asked in the background.
+    static ASKED_AT: Cell<UnixMs> = const { Cell::new(UnixMs(0)) };
+}
+
+impl FeedView {
+    /// A view of nothing, older than any bound.
+    fn blank() -> Self {
+        Self {
+            cursor: Cursor::default(),
+            ended: Rc::default(),
+            keys: Rc::default(),
+            keys_version: 0,
+            keys_usable_until: UnixMs(0),
+            synced_at: UnixMs(0),
+            heard_at: UnixMs(0),
+        }
+    }
+
+    /// The keys, as long as they may be used.
+    ///
+    /// # Errors
+    /// `state_unavailable` when there are none, or the last good set is past its hard age.
+    pub(crate) fn keys(&self, now: UnixMs) -> Result<&KeySet, ErrorCode> {
+        if now < self.keys_usable_until { Ok(&self.keys) } else { Err(ErrorCode::StateUnavailable) }
+    }
+
+    /// What ended a token, if anything did.
+    pub(crate) fn ending_of(&self, verified: &Verified) -> Option<&'static str> {
+        self.ended.ending_of(&verified.claims, &verified.kid)
+    }
+
+    /// Whether a session was ended.
+    pub(crate) fn session_ended(&self, sid: &margrave_shared::id::SessionId) -> bool {
+        self.ended.session_ended(sid)
+    }
+
+    fn take_in(&self, answer: SyncAnswer, config: &EdgeConfig, now: UnixMs) -> Self {
+        let mut next = self.clone();
+        next.synced_at = now;
+        next.heard_at = now.plus_ms(-answer.heard_ms_ago);
+        if answer.replaces || !answer.events.is_empty() {
+            let mut ended = if answer.replaces { RevocationSet::default() } else { (*next.ended).clone() };
+            for event in &answer.events {
+                ended.apply(event);
+            }
+            ended.forget_dead(now);
+            next.ended = Rc::new(ended);
+        }
+        next.cursor = Cursor { epoch: answer.epoch, seq: answer.seq };
+        if let Some(set) = answer.keys.filter(|_| answer.keys_version > self.keys_version) {
+            // The object has judged the set; what it keeps can be read.
+            next.keys = Rc::new(KeySet::parse(set.as_bytes()).unwrap_or_default());
+            next.keys_version = answer.keys_version;
+        }
+        next.keys_usable_until = answer
+            .keys_age_ms
+            .map_or(UnixMs(0), |age| now.plus_ms(-age).plus_seconds(config.jwks.max_stale_s));
+        next
+    }
+}
+
+/// The present view, whatever its age.
+pub(crate) fn present() -> Option<Rc<FeedView>> {
+    VIEW.with_borrow(Clone::clone)
+}
+
+/// A view that is young enough to judge by.
+///
+/// # Errors
+/// `state_unavailable` when the object does not answer and the route does not let an older view serve, or when the
+/// issuer has been silent for too long.
+pub(crate) async fn fresh(
+    corridor: &Corridor,
+    on_failure: OnStateFailure,
+) -> Result<Rc<FeedView>, ErrorCode> {
+    let config = &corridor.config;
+    let now = clock::now();
+    let view = match present() {
+        Some(view) if now.since(view.synced_at) <= config.revocations.poll_ms => {
+            refresh_early(corridor, &view, now);
+            view
+        }
+        present => {
+            // A cold isolate waits until the object has loaded what lives; a warm one has its budget.
+            let limit = if present.is_some() { OBJECT } else { FIRST_LOAD };
+            match sync(&corridor.env, config, None, limit).await {
+                Ok(view) => view,
+                Err(_) => match (present, on_failure) {
+                    (Some(view), OnStateFailure::Stale { ms }) if now.since(view.synced_at) < ms => view,
+                    _ => return Err(ErrorCode::StateUnavailable),
+                },
+            }
+        }
+    };
+    let silent_ms = clock::now().since(view.heard_at);
+    if config.revocations.has_feed() && silent_ms > config.revocations.max_stale_s.saturating_mul(1000) {
+        return Err(ErrorCode::StateUnavailable);
+    }
+    Ok(view)
+}
+
+/// Asks in the background at half the interval, so that under load nobody waits and one call serves all.
+fn refresh_early(corridor: &Corridor, view: &FeedView, now: UnixMs) {
+    let half_ms = corridor.config.revocations.poll_ms / 2;
+    if now.since(view.synced_at) < half_ms || now.since(ASKED_AT.get()) < half_ms {
+        return;
+    }
+    ASKED_AT.set(now);
+    let (env, config) = (corridor.env.clone(), Rc::clone(&corridor.config));
+    corridor.context.wait_until(async move {
+        // Should it fail, the next request that finds the view too old asks for itself.
+        let _ = sync(&env, &config, None, OBJECT).await;
+    });
+}
+
+/// A view in which the object has looked for a key that nobody knows.
+///
+/// # Errors
+/// `state_unavailable` when the object does not answer.
+pub(crate) async fn with_key(corridor: &Corridor, kid: &Kid) -> Result<Rc<FeedView>, ErrorCode> {
+    sync(&corridor.env, &corridor.config, Some(kid), FIRST_LOAD)
+        .await
+        .map_err(|_| ErrorCode::StateUnavailable)
+}
+
+async fn sync(
+    env: &Env,
+    config: &EdgeConfig,
+    missing: Option<&Kid>,
+    limit: Duration,
+) -> Result<Rc<FeedView>, budget::Failed> {
+    let before = present();
+    let query = SyncQuery {
+        epoch: before.as_ref().map(|view| view.cursor.epoch.clone()).unwrap_or_default(),
+        seq: before.as_ref().map_or(0, |view| view.cursor.seq),
+        keys_version: before.as_ref().map_or(0, |view| view.keys_version),
+        missing: missing.cloned(),
+    };
+    let call = async {
+        let stub = env.durable_object(FEED)?.get_by_name("feed")?;
+        let mut response = stub.fetch_with_str(&query.print()).await?;
+        if response.status_code() != 200 {
+            return Err(worker::Error::RustError("the feed object refused".to_owned()));
+        }
+        response.json::<SyncAnswer>().await
+    };
+    let answer = within(limit, call).await?;
+    // Another request may have synced meanwhile, and what it learned must not be undone: the answer is applied to the
+    // present view if that still stands where we asked from, and dropped if it has moved on.
+    let now = clock::now();
+    let newest = match (present(), before) {
+        (Some(now_held), Some(asked_from)) if now_held.cursor != asked_from.cursor => now_held,
+        (Some(now_held), _) => Rc::new(now_held.take_in(answer, config, now)),
+        (None, _) => Rc::new(FeedView::blank().take_in(answer, config, now)),
+    };
+    VIEW.set(Some(Rc::clone(&newest)));
+    Ok(newest)
+}

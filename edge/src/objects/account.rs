@@ -1,0 +1,150 @@
+//! One object per account (`merchant:account`): its sessions are rows. Here is the one truth about each.
+
+use super::{answer, number, parameters, text};
+use crate::clock;
+use margrave_shared::claims::SessionLimits;
+use margrave_shared::id::SessionId;
+use margrave_shared::session::state::decide;
+use margrave_shared::session::{Contact, Ending, SessionRow, SessionVerdict};
+use margrave_shared::time::UnixMs;
+use serde::{Deserialize, Serialize};
+use worker::{DurableObject, Env, Request, Response, State, durable_object};
+
+/// A session is met.
+#[derive(Debug, Clone)]
+pub(crate) struct ContactQuery {
+    /// The session.
+    pub(crate) sid: SessionId,
+    /// Its limits, from the token.
+    pub(crate) limits: SessionLimits,
+    /// The token's `iat`: where a session that nobody has seen starts.
+    pub(crate) issued_at_s: i64,
+    /// Activity or a question.
+    pub(crate) contact: Contact,
+}
+
+impl ContactQuery {
+    /// The URL of the call.
+    pub(crate) fn print(&self) -> String {
+        format!(
+            "https://account/?sid={}&idle={}&until={}&iat={}&activity={}",
+            self.sid,
+            self.limits.idle_s,
+            self.limits.until_s,
+            self.issued_at_s,
+            i64::from(self.contact == Contact::Activity)
+        )
+    }
+
+    fn read(request: &Request) -> worker::Result<Self> {
+        let parameters = parameters(request)?;
+        let number = |name| number(&parameters, name);
+        Ok(Self {
+            sid: SessionId::parse(text(&parameters, "sid")?)
+                .map_err(|error| worker::Error::RustError(error.to_string()))?,
+            limits: SessionLimits { idle_s: number("idle")?, until_s: number("until")? },
+            issued_at_s: number("iat")?,
+            contact: if number("activity")? == 1 { Contact::Activity } else { Contact::Question },
+        })
+    }
+}
+
+/// What the object says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub(crate) enum ContactAnswer {
+    /// It lives until `deadline`, unless touched.
+    Alive {
+        /// The first instant at which it is over.
+        deadline: UnixMs,
+        /// The last acknowledged touch.
+        touched_at: UnixMs,
+    },
+    /// It is over.
+    Ended {
+        /// Why.
+        ending: Ending,
+    },
+}
+
+/// The object.
+#[durable_object(fetch)]
+pub struct AccountObject {
+    state: State,
+}
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS sessions
+    (sid TEXT PRIMARY KEY, touched_at TEXT NOT NULL, ending TEXT, until_s TEXT NOT NULL) STRICT";
+const FIND: &str = "SELECT touched_at, ending FROM sessions WHERE sid = ?";
+const PUT: &str = "INSERT INTO sessions (sid, touched_at, ending, until_s) VALUES (?, ?, ?, ?)
+    ON CONFLICT (sid) DO UPDATE SET touched_at = excluded.touched_at, ending = excluded.ending";
+const FORGET: &str = "DELETE FROM sessions WHERE CAST(until_s AS INTEGER) < ?";
+
+#[derive(Deserialize)]
+struct Row {
+    touched_at: String,
+    ending: Option<String>,
+}
+
+impl DurableObject for AccountObject {
+    fn new(state: State, _: Env) -> Self {
+        // Should this fail, every call below fails, and the route's failure policy answers.
+        let _ = state.storage().sql().exec(TABLE, None);
+        Self { state }
+    }
+
+    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        let query = ContactQuery::read(&request)?;
+        let now = clock::now();
+        let stored = self.find(&query.sid)?;
+        let issued_at = UnixMs::from_seconds(query.issued_at_s);
+        let verdict = decide(stored, query.limits, issued_at, query.contact, now);
+        let (row, said) = match verdict {
+            SessionVerdict::Alive { row, deadline } => {
+                (row, ContactAnswer::Alive { deadline, touched_at: row.touched_at })
+            }
+            SessionVerdict::Ended { row, ending } => (row, ContactAnswer::Ended { ending }),
+        };
+        // A question about a session that nobody has seen leaves no row.
+        if stored != Some(row) && (query.contact == Contact::Activity || stored.is_some()) {
+            self.put(&query, row, stored.is_none(), now)?;
+        }
+        answer(&said)
+    }
+}
+
+impl AccountObject {
+    fn find(&self, sid: &SessionId) -> worker::Result<Option<SessionRow>> {
+        let cursor = self.state.storage().sql().exec(FIND, vec![sid.as_str().into()])?;
+        let rows: Vec<Row> = cursor.to_array()?;
+        rows.into_iter()
+            .next()
+            .map(|row| {
+                let touched_at = row.touched_at.parse().map(UnixMs);
+                let touched_at = touched_at.map_err(|_| worker::Error::RustError("touched_at".to_owned()))?;
+                Ok(SessionRow { touched_at, ended: row.ending.as_deref().and_then(Ending::parse) })
+            })
+            .transpose()
+    }
+
+    fn put(&self, query: &ContactQuery, row: SessionRow, new: bool, now: UnixMs) -> worker::Result<()> {
+        let sql = self.state.storage().sql();
+        if new {
+            sql.exec(FORGET, vec![now.seconds().to_string().into()])?;
+        }
+        // A session without an absolute end is forgotten after a year; a refresh token does not live longer.
+        let until_s =
+            if query.limits.until_s == 0 { now.seconds() + 366 * 86400 } else { query.limits.until_s };
+        let ending = row.ended.map_or(worker::SqlStorageValue::Null, |ending| ending.as_str().into());
+        sql.exec(
+            PUT,
+            vec![
+                query.sid.as_str().into(),
+                row.touched_at.0.to_string().into(),
+                ending,
+                until_s.to_string().into(),
+            ],
+        )?;
+        Ok(())
+    }
+}

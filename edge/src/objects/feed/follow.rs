@@ -1,0 +1,258 @@
+//! Following the issuer: the long poll and the fetching of keys.
+//!
+//! Inside one object futures may be shared, so whoever comes while a first load is under way waits for it.
+
+use super::memory::{LiveKeys, Memory};
+use super::{SyncAnswer, SyncQuery};
+use crate::budget::within;
+use crate::clock;
+use crate::config::EdgeConfig;
+use crate::issuer::{self, IssuerCall};
+use margrave_shared::claims::CommonClaims;
+use margrave_shared::event::{Batch, Ended};
+use margrave_shared::id::Kid;
+use margrave_shared::jwk::KeySet;
+use margrave_shared::jwk::set::MAX_SET_BYTES;
+use margrave_shared::revocation::{Continuity, Cursor};
+use margrave_shared::time::UnixMs;
+use margrave_shared::token::{Expect, KeyLookup as _, Refusal, TokenKind, verify_signed};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+use worker::{Delay, Env, State};
+
+/// How long the issuer may hold a poll.
+const WAIT_S: u64 = 25;
+/// How long the object goes on following after the last isolate asked.
+const FOLLOW_MS: i64 = 60_000;
+/// The pause after a poll that failed.
+const RETRY: Duration = Duration::from_millis(500);
+/// The longest that an isolate waits for the first word of an issuer after a pause.
+const FIRST_WORD: Duration = Duration::from_secs(2);
+/// The least pause between two fetches of keys for whatever reason, in milliseconds.
+const KEYS_PAUSE_MS: i64 = 1000;
+
+/// The object's work.
+pub(super) struct Follower {
+    env: Env,
+    config: Rc<EdgeConfig>,
+    memory: RefCell<Memory>,
+    /// Whether the loop of polls runs.
+    following: Cell<bool>,
+    /// Whether a fetch of keys is under way.
+    fetching: Cell<bool>,
+    /// When the last fetch of keys was tried.
+    keys_tried_at: Cell<UnixMs>,
+    /// When the last fetch for an unknown key was tried.
+    missing_tried_at: Cell<UnixMs>,
+    /// When an isolate last asked.
+    asked_at: Cell<UnixMs>,
+}
+
+impl Follower {
+    pub(super) fn new(state: &State, env: Env, config: Rc<EdgeConfig>) -> Self {
+        Self {
+            env,
+            config,
+            memory: RefCell::new(Memory::load(state)),
+            following: Cell::new(false),
+            fetching: Cell::new(false),
+            keys_tried_at: Cell::new(UnixMs(0)),
+            missing_tried_at: Cell::new(UnixMs(0)),
+            asked_at: Cell::new(UnixMs(0)),
+        }
+    }
+
+    /// The keys' text.
+    pub(super) fn keys_text(&self) -> Option<String> {
+        self.memory.borrow().keys().map(|keys| keys.text.clone())
+    }
+
+    /// What an isolate lacks.
+    pub(super) fn since(&self, query: &SyncQuery, now: UnixMs) -> SyncAnswer {
+        self.memory.borrow().since(query, now, self.config.revocations.has_feed())
+    }
+
+    /// Makes sure that keys and endings are as fresh as they can be now.
+    pub(super) async fn catch_up(self: &Rc<Self>, state: &State, missing: Option<&Kid>) {
+        let now = clock::now();
+        self.asked_at.set(now);
+        self.catch_up_keys(state, missing, now).await;
+        if !self.config.revocations.has_feed() || self.following.get() {
+            // A first load under way is waited for; later polls are not.
+            for _ in 0..40 {
+                if !self.following.get() || !self.memory.borrow().cursor().epoch.is_empty() {
+                    break;
+                }
+                Delay::from(Duration::from_millis(50)).await;
+            }
+            return;
+        }
+        self.following.set(true);
+        // Nobody has followed for a while: the first word is awaited, so that an ending of that time counts at once.
+        let first = within(FIRST_WORD, async { self.poll(0).await.map_err(|()| failed("poll")) }).await;
+        let follower = Rc::clone(self);
+        state.wait_until(async move {
+            if first.is_err() {
+                Delay::from(RETRY).await;
+            }
+            while clock::now().since(follower.asked_at.get()) < FOLLOW_MS {
+                if follower.poll(WAIT_S).await.is_err() {
+                    Delay::from(RETRY).await;
+                }
+            }
+            follower.following.set(false);
+        });
+    }
+
+    async fn catch_up_keys(self: &Rc<Self>, state: &State, missing: Option<&Kid>, now: UnixMs) {
+        let fetched_at = self.memory.borrow().keys().map(|keys| keys.fetched_at);
+        let known = missing.is_none_or(|kid| {
+            self.memory.borrow().keys().is_some_and(|keys| keys.set.find_key(kid).is_some())
+        });
+        let paused = now.since(self.keys_tried_at.get()) >= KEYS_PAUSE_MS;
+        let cooldown_ms = self.config.jwks.cooldown_s * 1000;
+        match fetched_at {
+            // Nothing can be judged without keys: the request waits.
+            None if paused => self.fetch_keys(now).await,
+            None => {}
+            Some(_) if !known && now.since(self.missing_tried_at.get()) >= cooldown_ms => {
+                self.missing_tried_at.set(now);
+                self.fetch_keys(now).await;
+            }
+            // In the background before the set is stale, so that nobody waits.
+            Some(at) if now.since(at) >= self.config.jwks.fresh_s * 800 && paused && !self.fetching.get() => {
+                let follower = Rc::clone(self);
+                state.wait_until(async move { follower.fetch_keys(now).await });
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Fetches the keys; a set that cannot be right is not kept, and the last good one stays.
+    async fn fetch_keys(&self, now: UnixMs) {
+        self.keys_tried_at.set(now);
+        self.fetching.set(true);
+        let call = async {
+            let mut response = issuer::get(&self.env, &self.config, "/.well-known/jwks.json").await?;
+            let declared =
+                response.headers().get("content-length")?.and_then(|text| text.parse::<usize>().ok());
+            if response.status_code() != 200 || declared.is_some_and(|length| length > MAX_SET_BYTES) {
+                return Err(failed("keys"));
+            }
+            read_bounded(&mut response, MAX_SET_BYTES).await
+        };
+        match within(Duration::from_secs(5), call).await {
+            Ok(bytes) => match KeySet::parse(&bytes) {
+                Ok(set) => {
+                    let text = String::from_utf8(bytes).unwrap_or_default();
+                    if self.memory.borrow_mut().put_keys(text, set, clock::now()).is_err() {
+                        worker::console_error!("the keys cannot be stored");
+                    }
+                }
+                Err(refused) => {
+                    worker::console_warn!(
+                        "the issuer's keys are refused, the last good ones stay: {refused}"
+                    );
+                }
+            },
+            Err(_) => worker::console_warn!("the issuer's keys cannot be fetched, the last good ones stay"),
+        }
+        self.fetching.set(false);
+    }
+
+    /// One poll, and as many pages as it takes to reach the head.
+    async fn poll(&self, wait_s: u64) -> Result<(), ()> {
+        let mut wait_s = wait_s;
+        let mut staged = Vec::new();
+        let mut replaces = false;
+        let mut cursor = self.memory.borrow().cursor().clone();
+        loop {
+            let token = self.fetch_batch(&cursor, wait_s).await?;
+            let batch = match self.read_batch(&token) {
+                Err(Refusal::UnknownKey(_)) => {
+                    // The feed may be signed by a key that is newer than our set.
+                    let now = clock::now();
+                    if now.since(self.keys_tried_at.get()) >= KEYS_PAUSE_MS {
+                        self.fetch_keys(now).await;
+                    }
+                    self.read_batch(&token)
+                }
+                other => other,
+            };
+            let batch = batch.map_err(|refusal| {
+                worker::console_warn!("a batch of the feed is refused: {refusal}");
+            })?;
+            match cursor.judge(&batch) {
+                Continuity::Replaces => {
+                    replaces = true;
+                    staged.clear();
+                }
+                Continuity::Continues => {}
+                Continuity::Gap => {
+                    // From the beginning, at once.
+                    cursor = Cursor::default();
+                    wait_s = 0;
+                    continue;
+                }
+            }
+            cursor = Cursor { epoch: batch.epoch, seq: batch.to };
+            staged.extend(batch.events);
+            if batch.to >= batch.head {
+                break;
+            }
+            wait_s = 0;
+        }
+        let retired = staged.iter().any(|event| matches!(event.ended, Ended::SigningKey { .. }));
+        let now = clock::now();
+        self.memory.borrow_mut().advance(replaces, staged, cursor, now).map_err(|_| ())?;
+        if retired {
+            self.fetch_keys(now).await;
+        }
+        Ok(())
+    }
+
+    async fn fetch_batch(&self, cursor: &Cursor, wait_s: u64) -> Result<String, ()> {
+        let query = format!("epoch={}&after={}&wait_s={wait_s}", cursor.epoch, cursor.seq);
+        let call =
+            IssuerCall { method: "GET", path: "/v1/edge/events", query: &query, ..IssuerCall::default() };
+        let fetched = async {
+            let mut response = issuer::call(&self.env, &self.config, &call).await?;
+            if response.status_code() != 200 {
+                worker::console_warn!("the issuer refuses the feed with {}", response.status_code());
+                return Err(failed("feed"));
+            }
+            read_bounded(&mut response, TokenKind::FeedBatch.max_bytes()).await
+        };
+        let bytes = within(Duration::from_secs(wait_s + 5), fetched).await.map_err(|_| ())?;
+        String::from_utf8(bytes).map_err(|_| ())
+    }
+
+    fn read_batch(&self, token: &str) -> Result<Batch, Refusal> {
+        let memory = self.memory.borrow();
+        let (json, _) = verify_signed(token, TokenKind::FeedBatch, &LiveKeys(&memory))?;
+        let audiences = [self.config.edge_id.to_string()];
+        let expect =
+            Expect { issuer: &self.config.issuer, audiences: &audiences, now: clock::now(), max_life_s: 300 };
+        expect.check(&CommonClaims::from_json(&json)?)?;
+        Batch::from_json(&json).map_err(|_| Refusal::NotJson)
+    }
+}
+
+fn failed(what: &str) -> worker::Error {
+    worker::Error::RustError(what.to_owned())
+}
+
+async fn read_bounded(response: &mut worker::Response, max: usize) -> worker::Result<Vec<u8>> {
+    use futures_util::StreamExt as _;
+    let mut stream = response.stream()?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk?;
+        if bytes.len() + chunk.len() > max {
+            return Err(failed("too large"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,202 @@
+//! What the feed object knows, in memory and in its storage.
+
+use super::{SyncAnswer, SyncQuery};
+use margrave_shared::event::{Ended, Event};
+use margrave_shared::id::Kid;
+use margrave_shared::jwk::KeySet;
+use margrave_shared::revocation::Cursor;
+use margrave_shared::time::UnixMs;
+use margrave_shared::token::KeyLookup;
+use margrave_shared::token::expect::LEEWAY_S;
+use serde::Deserialize;
+use worker::{SqlStorage, State};
+
+const TABLES: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS events (seq TEXT PRIMARY KEY, event TEXT NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+];
+const ALL_EVENTS: &str = "SELECT event AS value FROM events";
+const PUT_EVENT: &str = "INSERT INTO events (seq, event) VALUES (?, ?) ON CONFLICT (seq) DO NOTHING";
+const DELETE_EVENT: &str = "DELETE FROM events WHERE seq = ?";
+const DELETE_EVENTS: &str = "DELETE FROM events";
+const FACT: &str = "SELECT value FROM facts WHERE name = ?";
+const PUT_FACT: &str =
+    "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+#[derive(Deserialize)]
+struct ValueRow {
+    value: String,
+}
+
+/// A set of keys, as fetched.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    /// The set's text.
+    pub(super) text: String,
+    /// The set, read.
+    pub(super) set: KeySet,
+    /// When it was fetched.
+    pub(super) fetched_at: UnixMs,
+}
+
+/// What the object knows.
+#[derive(Debug)]
+pub(super) struct Memory {
+    sql: SqlStorage,
+    cursor: Cursor,
+    events: Vec<Event>,
+    keys: Option<Keys>,
+    /// Counts the sets of this instance; a restart begins at the time of the fetch, so that no two sets share one.
+    keys_version: i64,
+    /// When the issuer was last heard.
+    pub(super) heard_at: UnixMs,
+}
+
+impl Memory {
+    /// Reads the storage. What cannot be read is fetched anew.
+    pub(super) fn load(state: &State) -> Self {
+        let sql = state.storage().sql();
+        for table in TABLES {
+            let _ = sql.exec(table, None);
+        }
+        let fact = |name: &str| {
+            let rows: Vec<ValueRow> = sql.exec(FACT, vec![name.into()]).ok()?.to_array().ok()?;
+            rows.into_iter().next().map(|row| row.value)
+        };
+        let number = |name: &str| fact(name).and_then(|text| text.parse::<i64>().ok());
+        let rows: Vec<ValueRow> =
+            sql.exec(ALL_EVENTS, None).and_then(|cursor| cursor.to_array()).unwrap_or_default();
+        let mut events: Vec<Event> =
+            rows.iter().filter_map(|row| serde_json::from_str(&row.value).ok()).collect();
+        events.sort_by_key(|event| event.seq);
+        let keys = match (fact("keys"), number("keys_fetched_at")) {
+            (Some(text), Some(at)) => {
+                KeySet::parse(text.as_bytes()).ok().map(|set| Keys { text, set, fetched_at: UnixMs(at) })
+            }
+            _ => None,
+        };
+        // An event that cannot be read would be missing: then everything is loaded anew.
+        let whole = events.len() == rows.len();
+        let cursor = match (whole, fact("epoch"), number("seq")) {
+            (true, Some(epoch), Some(seq)) => Cursor { epoch, seq },
+            _ => Cursor::default(),
+        };
+        Self {
+            cursor,
+            events,
+            keys_version: keys.as_ref().map_or(0, |keys| keys.fetched_at.0),
+            keys,
+            heard_at: UnixMs(number("heard_at").unwrap_or(0)),
+            sql,
+        }
+    }
+
+    fn put_fact(&self, name: &str, value: &str) -> worker::Result<()> {
+        self.sql.exec(PUT_FACT, vec![name.into(), value.into()]).map(|_| ())
+    }
+
+    /// Where the object stands.
+    pub(super) const fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// The keys.
+    pub(super) const fn keys(&self) -> Option<&Keys> {
+        self.keys.as_ref()
+    }
+
+    /// Keeps a good set of keys.
+    pub(super) fn put_keys(&mut self, text: String, set: KeySet, now: UnixMs) -> worker::Result<()> {
+        self.put_fact("keys", &text)?;
+        self.put_fact("keys_fetched_at", &now.0.to_string())?;
+        if self.keys.as_ref().is_none_or(|keys| keys.text != text) {
+            self.keys_version = now.0.max(self.keys_version + 1);
+        }
+        self.keys = Some(Keys { text, set, fetched_at: now });
+        Ok(())
+    }
+
+    /// The issuer was heard, and has said this. Storage first: what an isolate may learn survives a restart.
+    pub(super) fn advance(
+        &mut self,
+        replaces: bool,
+        events: Vec<Event>,
+        cursor: Cursor,
+        now: UnixMs,
+    ) -> worker::Result<()> {
+        if replaces {
+            self.sql.exec(DELETE_EVENTS, None)?;
+        }
+        for event in &events {
+            let text = serde_json::to_string(event).unwrap_or_default();
+            self.sql.exec(PUT_EVENT, vec![event.seq.to_string().into(), text.into()])?;
+        }
+        if cursor != self.cursor {
+            self.put_fact("epoch", &cursor.epoch)?;
+            self.put_fact("seq", &cursor.seq.to_string())?;
+        }
+        self.put_fact("heard_at", &now.0.to_string())?;
+        if replaces {
+            self.events = events;
+        } else {
+            self.events.extend(events);
+        }
+        self.cursor = cursor;
+        self.heard_at = now;
+        self.forget_dead(now)
+    }
+
+    fn forget_dead(&mut self, now: UnixMs) -> worker::Result<()> {
+        let alive_from = now.seconds() - LEEWAY_S;
+        let is_dead = |event: &Event| event.until != 0 && event.until <= alive_from;
+        for event in self.events.iter().filter(|event| is_dead(event)) {
+            self.sql.exec(DELETE_EVENT, vec![event.seq.to_string().into()])?;
+        }
+        self.events.retain(|event| !is_dead(event));
+        Ok(())
+    }
+
+    /// Whether a key is refused for ever.
+    pub(super) fn is_retired(&self, kid: &Kid) -> bool {
+        self.events
+            .iter()
+            .any(|event| matches!(&event.ended, Ended::SigningKey { kid: ended } if ended == kid))
+    }
+
+    /// What an isolate lacks.
+    pub(super) fn since(&self, query: &SyncQuery, now: UnixMs, has_feed: bool) -> SyncAnswer {
+        let continues = query.epoch == self.cursor.epoch && query.seq <= self.cursor.seq;
+        let from = if continues { query.seq } else { 0 };
+        let events = if continues && from == self.cursor.seq {
+            Vec::new()
+        } else {
+            self.events.iter().filter(|event| event.seq > from).cloned().collect()
+        };
+        SyncAnswer {
+            epoch: self.cursor.epoch.clone(),
+            seq: self.cursor.seq,
+            replaces: !continues,
+            events,
+            heard_ms_ago: if has_feed { now.since(self.heard_at).max(0) } else { 0 },
+            keys: self
+                .keys
+                .as_ref()
+                .filter(|_| query.keys_version != self.keys_version)
+                .map(|keys| keys.text.clone()),
+            keys_version: self.keys_version,
+            keys_age_ms: self.keys.as_ref().map(|keys| now.since(keys.fetched_at).max(0)),
+        }
+    }
+}
+
+/// The keys that may verify a batch: none that was retired at once.
+pub(super) struct LiveKeys<'a>(pub(super) &'a Memory);
+
+impl KeyLookup for LiveKeys<'_> {
+    fn find_key(&self, kid: &Kid) -> Option<&ed25519_dalek::VerifyingKey> {
+        if self.0.is_retired(kid) {
+            return None;
+        }
+        self.0.keys.as_ref()?.set.find_key(kid)
+    }
+}

@@ -1,0 +1,32 @@
+//! Durable Objects: load a row, ask the shared rule, store the row.
+
+pub(crate) mod account;
+pub(crate) mod feed;
+pub(crate) mod limiter;
+
+use worker::{Request, Url};
+
+/// The parameters of an object's call.
+fn parameters(request: &Request) -> worker::Result<Vec<(String, String)>> {
+    let url: Url = request.url()?;
+    Ok(url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+}
+
+/// One parameter's text.
+fn text<'a>(parameters: &'a [(String, String)], name: &str) -> worker::Result<&'a str> {
+    parameters
+        .iter()
+        .find(|(n, _)| n == name)
+        .map(|(_, value)| value.as_str())
+        .ok_or_else(|| worker::Error::RustError(format!("`{name}` is missing")))
+}
+
+/// One parameter's number.
+fn number(parameters: &[(String, String)], name: &str) -> worker::Result<i64> {
+    text(parameters, name)?.parse().map_err(|_| worker::Error::RustError(format!("`{name}` is no number")))
+}
+
+/// An answer in JSON.
+fn answer(value: &impl serde::Serialize) -> worker::Result<worker::Response> {
+    worker::Response::from_json(value)
+}

@@ -1,0 +1,80 @@
+//! `E/.margrave/…`: the edge's own routes.
+
+use crate::config::ACCOUNTS;
+use crate::gate::Corridor;
+use crate::respond::Refused;
+use crate::{clock, feed, sessions, verify};
+use margrave_shared::error::ErrorCode;
+use margrave_shared::header::{Credential, read_authorization};
+use margrave_shared::permission::print_scope;
+use margrave_shared::route_policy::{OnStateFailure, RoutePolicy};
+use worker::{Headers, Request, Response};
+
+/// Answers a request below `/.margrave`.
+pub(crate) async fn handle(
+    corridor: &Corridor,
+    request: &Request,
+    method: &str,
+    path: &str,
+) -> Result<Response, Refused> {
+    match (method, path) {
+        ("GET" | "HEAD", "/health") => Ok(health(corridor).await?),
+        ("GET" | "HEAD", "/session") => Ok(session(corridor, request).await?),
+        _ => Err(ErrorCode::NotFound.into()),
+    }
+}
+
+fn json(value: &serde_json::Value) -> Result<Response, ErrorCode> {
+    let write = || {
+        let headers = Headers::new();
+        headers.set("content-type", "application/json")?;
+        headers.set("cache-control", "no-store")?;
+        Ok::<_, worker::Error>(Response::ok(value.to_string())?.with_headers(headers))
+    };
+    write().map_err(|_| ErrorCode::Internal)
+}
+
+/// Whether requests can be judged: the objects answer, and there are keys.
+async fn health(corridor: &Corridor) -> Result<Response, ErrorCode> {
+    let view = feed::fresh(corridor, OnStateFailure::Closed).await?;
+    view.keys(clock::now())?;
+    corridor.env.durable_object(ACCOUNTS).map_err(|_| ErrorCode::StateUnavailable)?;
+    json(&serde_json::json!({ "status": "ok" }))
+}
+
+/// Who am I. Reading it is no activity.
+async fn session(corridor: &Corridor, request: &Request) -> Result<Response, ErrorCode> {
+    let header = request.headers().get("authorization").map_err(|_| ErrorCode::InvalidRequest)?;
+    let token = match read_authorization(header.as_deref()) {
+        Credential::Bearer(token) => token,
+        Credential::None | Credential::Unusable => return Err(ErrorCode::InvalidToken),
+        Credential::Ambiguous => return Err(ErrorCode::AmbiguousRequest),
+    };
+    let view = feed::fresh(corridor, OnStateFailure::Closed).await?;
+    let verified = verify::verify(corridor, &view, token).await?;
+    if view.ending_of(&verified).is_some() {
+        return Err(ErrorCode::SessionEnded);
+    }
+    let question = RoutePolicy {
+        public: false,
+        permissions: Vec::new(),
+        user_types: Vec::new(),
+        max_auth_age_s: None,
+        pass_token: false,
+        activity: false,
+        on_state_failure: OnStateFailure::Closed,
+    };
+    sessions::check(corridor, &verified, &question).await?;
+    let claims = &verified.claims;
+    let ends = sessions::ends_in_s(&verified, clock::now());
+    json(&serde_json::json!({
+        "subject": claims.sub,
+        "merchant_id": claims.merchant_id,
+        "account_id": claims.account_id,
+        "user_type": claims.user_type,
+        "permissions": print_scope(&claims.scope),
+        "sid": claims.sid,
+        "idle_s": ends.idle_s,
+        "absolute_s": ends.absolute_s,
+    }))
+}

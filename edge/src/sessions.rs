@@ -1,0 +1,193 @@
+//! The isolate's view of sessions. "Alive" may be believed until its deadline, since activity only moves the deadline
+//! forward and endings come by the feed; "over" may not, so the object is asked.
+
+use crate::budget::{OBJECT, within};
+use crate::clock;
+use crate::config::ACCOUNTS;
+use crate::feed;
+use crate::gate::Corridor;
+use crate::generations::Generations;
+use crate::objects::account::{ContactAnswer, ContactQuery};
+use crate::verify::Verified;
+use margrave_shared::claims::{PermissionClaims, SessionLimits};
+use margrave_shared::error::ErrorCode;
+use margrave_shared::id::{AccountId, MerchantId, SessionId};
+use margrave_shared::route_policy::{OnStateFailure, RoutePolicy};
+use margrave_shared::session::Contact;
+use margrave_shared::session::policy::touch_window_ms;
+use margrave_shared::time::UnixMs;
+use std::cell::RefCell;
+use worker::Env;
+
+/// What an isolate knows of a session.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    /// Nobody serves at or past it without asking.
+    deadline: UnixMs,
+    /// The last acknowledged touch.
+    touched_at: UnixMs,
+    /// When the object last acknowledged anything.
+    acknowledged_at: UnixMs,
+    /// When this isolate last sent a touch.
+    sent_at: UnixMs,
+}
+
+const VIEW_BYTES: usize = 64;
+const CACHE_BYTES: usize = 8 << 20;
+
+thread_local! {
+    static VIEWS: RefCell<Generations<View>> = RefCell::new(Generations::new(CACHE_BYTES));
+}
+
+/// A session's object and row.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// `merchant:account`, from verified claims only.
+    pub(crate) object: String,
+    /// The session.
+    pub(crate) sid: SessionId,
+}
+
+impl Place {
+    /// Where the session of a person lives.
+    pub(crate) fn new(merchant: &MerchantId, person: &AccountId, sid: &SessionId) -> Self {
+        Self { object: format!("{merchant}:{person}"), sid: sid.clone() }
+    }
+
+    fn of(claims: &PermissionClaims) -> Option<Self> {
+        Some(Self::new(&claims.merchant_id, claims.person()?, claims.sid.as_ref()?))
+    }
+
+    fn key(&self) -> String {
+        format!("{}:{}", self.object, self.sid)
+    }
+}
+
+/// Checks the session of a verified token and counts the request as activity if the route says so.
+///
+/// # Errors
+/// `session_ended`, or `state_unavailable` as the route's failure policy says.
+pub(crate) async fn check(
+    corridor: &Corridor,
+    verified: &Verified,
+    policy: &RoutePolicy,
+) -> Result<(), ErrorCode> {
+    let claims = &verified.claims;
+    let Some(limits) = claims.session else { return Ok(()) };
+    // The reader of claims has made sure that limits come with a session; a person without one cannot be timed out.
+    let place = Place::of(claims).ok_or(ErrorCode::InvalidToken)?;
+    let now = clock::now();
+    if limits.until_s != 0 && now >= UnixMs::from_seconds(limits.until_s) {
+        return Err(ErrorCode::SessionEnded);
+    }
+    let contact = if policy.activity { Contact::Activity } else { Contact::Question };
+    let query = ContactQuery { sid: place.sid.clone(), limits, issued_at_s: claims.iat, contact };
+    let key = place.key();
+    let view = VIEWS.with_borrow_mut(|views| views.get(&key, |_| VIEW_BYTES));
+    if let Some(mut view) = view
+        && now < view.deadline
+    {
+        let window_ms = touch_window_ms(limits.idle_s, corridor.config.touch_s);
+        let due = limits.idle_s != 0 && now.since(view.touched_at) >= window_ms;
+        if policy.activity && due && now.since(view.sent_at) >= window_ms.min(1000) {
+            view.sent_at = now;
+            remember(&key, view);
+            touch_later(corridor, place.object, key, query);
+        }
+        return Ok(());
+    }
+    match ask(&corridor.env, &place.object, &query).await {
+        Ok(answer) => settle(&key, answer, clock::now()),
+        Err(()) => match (view, policy.on_state_failure) {
+            // An acknowledged view that has run out may be outdated only because of touches that we could not send.
+            (Some(view), OnStateFailure::Stale { ms }) if now.since(view.acknowledged_at) < ms => Ok(()),
+            _ => Err(ErrorCode::StateUnavailable),
+        },
+    }
+}
+
+fn remember(key: &str, view: View) {
+    VIEWS.with_borrow_mut(|views| views.insert(key.to_owned(), view, VIEW_BYTES));
+}
+
+fn settle(key: &str, answer: ContactAnswer, now: UnixMs) -> Result<(), ErrorCode> {
+    match answer {
+        ContactAnswer::Alive { deadline, touched_at } => {
+            remember(key, View { deadline, touched_at, acknowledged_at: now, sent_at: UnixMs(0) });
+            Ok(())
+        }
+        ContactAnswer::Ended { ending: _ } => Err(ErrorCode::SessionEnded),
+    }
+}
+
+/// Touches after the answer; should it fail, the deadline stays where it is and the next request touches.
+fn touch_later(corridor: &Corridor, object: String, key: String, query: ContactQuery) {
+    let env = corridor.env.clone();
+    corridor.context.wait_until(async move {
+        if let Ok(answer) = ask(&env, &object, &query).await {
+            // An ending found here is in the object; the view runs out by itself at its old deadline.
+            let _ = settle(&key, answer, clock::now());
+        }
+    });
+}
+
+async fn ask(env: &Env, object: &str, query: &ContactQuery) -> Result<ContactAnswer, ()> {
+    let call = async {
+        let stub = env.durable_object(ACCOUNTS)?.get_by_name(object)?;
+        let mut response = stub.fetch_with_str(&query.print()).await?;
+        if response.status_code() != 200 {
+            return Err(worker::Error::RustError("the account object refused".to_owned()));
+        }
+        response.json::<ContactAnswer>().await
+    };
+    within(OBJECT, call).await.map_err(|_| ())
+}
+
+/// What the account object knows, for a refresh: when the session was last touched, or that it is over.
+///
+/// # Errors
+/// `session_ended`, `state_unavailable`.
+pub(crate) async fn seen(
+    corridor: &Corridor,
+    place: &Place,
+    until_s: i64,
+) -> Result<Option<UnixMs>, ErrorCode> {
+    if feed::present().is_some_and(|view| view.session_ended(&place.sid)) {
+        return Err(ErrorCode::SessionEnded);
+    }
+    // Limits are in permission tokens, not in refresh tokens: the object goes by the row it has.
+    let query = ContactQuery {
+        sid: place.sid.clone(),
+        limits: SessionLimits { idle_s: 0, until_s },
+        issued_at_s: 0,
+        contact: Contact::Question,
+    };
+    match ask(&corridor.env, &place.object, &query).await {
+        Ok(ContactAnswer::Alive { touched_at, .. }) => Ok((touched_at.0 > 0).then_some(touched_at)),
+        Ok(ContactAnswer::Ended { .. }) => Err(ErrorCode::SessionEnded),
+        Err(()) => Err(ErrorCode::StateUnavailable),
+    }
+}
+
+/// How long a session has left, in seconds; `None` where there is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EndsIn {
+    /// Until it ends by inactivity.
+    pub(crate) idle_s: Option<i64>,
+    /// Until it ends in any case.
+    pub(crate) absolute_s: Option<i64>,
+}
+
+/// How long a session that was just checked has left.
+pub(crate) fn ends_in_s(verified: &Verified, now: UnixMs) -> EndsIn {
+    let claims = &verified.claims;
+    let (Some(limits), Some(place)) = (claims.session, Place::of(claims)) else {
+        return EndsIn { idle_s: None, absolute_s: None };
+    };
+    let left = |at: UnixMs| (at.since(now) / 1000).max(0);
+    let view = VIEWS.with_borrow_mut(|views| views.get(&place.key(), |_| VIEW_BYTES));
+    EndsIn {
+        idle_s: view.filter(|_| limits.idle_s != 0).map(|view| left(view.deadline)),
+        absolute_s: (limits.until_s != 0).then(|| left(UnixMs::from_seconds(limits.until_s))),
+    }
+}

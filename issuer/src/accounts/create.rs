@@ -1,0 +1,74 @@
+//! Making an account through a merchant (C4).
+
+use super::{Account, store};
+use crate::app::App;
+use crate::audit::Entry;
+use crate::failure::Failure;
+use crate::http::context::Caller;
+use crate::passwords;
+use crate::storage::StorageError;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::id::{AccountId, MerchantId};
+use margrave_shared::login::Username;
+use margrave_shared::password::policy::check_new;
+use margrave_shared::secret::SecretText;
+use margrave_shared::x_address::XAddress;
+
+/// An account to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct NewAccount {
+    /// Its username.
+    pub(crate) username: String,
+    /// Its password, if it gets one now.
+    pub(crate) password: Option<SecretText>,
+}
+
+/// Makes an account of a merchant. Who may do so holds `register` and may know which usernames are taken.
+///
+/// # Errors
+/// `invalid_username`, `invalid_password` with what to change; `username_taken`; `overloaded`.
+pub(crate) async fn create_account(
+    app: &App,
+    merchant_id: &MerchantId,
+    new: NewAccount,
+    actor: &str,
+    caller: &Caller,
+) -> Result<Account, Failure> {
+    let username = Username::parse(&new.username)
+        .map_err(|problem| Failure::explained(ErrorCode::InvalidUsername, problem.to_string()))?;
+    let hash = match &new.password {
+        None => None,
+        Some(password) => {
+            let normal = check_new(password, app.min_password_chars)
+                .map_err(|problem| Failure::explained(ErrorCode::InvalidPassword, problem.to_string()))?;
+            Some(app.kdf.hash(normal, caller.address, app.entropy.bytes()).await?)
+        }
+    };
+    let now = app.clock.now();
+    let id = AccountId::from_random(app.entropy.bytes());
+    let x_address = XAddress::assigned(app.entropy.bytes());
+    let mut tx = app.db.begin().await?;
+    match store::insert_account(&mut tx, &id, merchant_id, &username, &x_address, now).await {
+        Err(StorageError::Conflict) => {
+            return Err(Failure::denied(ErrorCode::UsernameTaken, "username_taken"));
+        }
+        inserted => inserted?,
+    }
+    if let Some(hash) = hash {
+        passwords::put_hash(&mut tx, &id, &hash, now).await?;
+    }
+    let entry =
+        Entry::done("account.create").merchant(merchant_id).actor(actor).subject(format!("account:{id}"));
+    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    tx.commit().await?;
+    Ok(Account {
+        id,
+        merchant_id: merchant_id.clone(),
+        username: username.display().to_owned(),
+        x_address,
+        generation: 0,
+        failures: 0,
+        created_at: now,
+        disabled_at: None,
+    })
+}

@@ -1,0 +1,42 @@
+//! Accounts: end users, each bound to one merchant for good.
+
+mod create;
+pub(crate) mod routes;
+mod store;
+
+pub(crate) use create::{NewAccount, create_account};
+pub(crate) use store::{
+    add_failure, disable_account, find_account, find_by_login, find_by_merchant, raise_generation,
+    reset_failures,
+};
+
+use margrave_shared::id::{AccountId, MerchantId};
+use margrave_shared::time::UnixMs;
+use margrave_shared::x_address::XAddress;
+use serde::Serialize;
+
+/// The most consecutive failures before an account can be reached by recovery only (NIST SP 800-63B-4 §3.2.2).
+pub(crate) const MAX_FAILURES: i64 = 100;
+
+/// An account.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Account {
+    /// Its id.
+    pub(crate) id: AccountId,
+    /// Its merchant.
+    pub(crate) merchant_id: MerchantId,
+    /// Its username as its owner writes it.
+    pub(crate) username: String,
+    /// The address of its personal cabinet.
+    pub(crate) x_address: XAddress,
+    /// Raised by whatever ends all its tokens.
+    pub(crate) generation: i64,
+    /// Consecutive wrong passwords.
+    #[serde(skip)]
+    pub(crate) failures: i64,
+    /// When it was made.
+    pub(crate) created_at: UnixMs,
+    /// Since when it is disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disabled_at: Option<UnixMs>,
+}

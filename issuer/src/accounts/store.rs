@@ -1,0 +1,174 @@
+//! The accounts' SQL.
+
+use super::Account;
+use crate::storage::{StorageError, Tx, on_tx};
+use margrave_shared::id::{AccountId, MerchantId};
+use margrave_shared::login::{Login, Username};
+use margrave_shared::time::UnixMs;
+use margrave_shared::x_address::XAddress;
+
+const INSERT_ADDRESS: &str =
+    "INSERT INTO x_addresses (address, kind, account_id, created_at) VALUES ($1, 'personal', $2, $3)";
+const INSERT: &str = "INSERT INTO accounts
+    (id, merchant_id, username, username_key, x_address, generation, failures, created_at)
+    VALUES ($1, $2, $3, $4, $5, 0, 0, $6)";
+const FIND: &str =
+    "SELECT id, merchant_id, username, x_address, generation, failures, created_at, disabled_at
+    FROM accounts WHERE id = $1";
+const FIND_BY_USERNAME: &str =
+    "SELECT id, merchant_id, username, x_address, generation, failures, created_at, disabled_at
+    FROM accounts WHERE username_key = $1";
+const FIND_BY_X_ADDRESS: &str =
+    "SELECT id, merchant_id, username, x_address, generation, failures, created_at, disabled_at
+    FROM accounts WHERE x_address = $1";
+const FIND_BY_MERCHANT: &str =
+    "SELECT id, merchant_id, username, x_address, generation, failures, created_at, disabled_at
+    FROM accounts WHERE merchant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+const ADD_FAILURE: &str = "UPDATE accounts SET failures = failures + 1 WHERE id = $1";
+const RESET_FAILURES: &str = "UPDATE accounts SET failures = 0 WHERE id = $1 AND failures > 0";
+const RAISE_GENERATION: &str =
+    "UPDATE accounts SET generation = generation + 1 WHERE id = $1 RETURNING generation";
+const DISABLE: &str = "UPDATE accounts SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL";
+
+#[cfg(test)]
+const ALL: &[&str] = &[
+    INSERT_ADDRESS,
+    INSERT,
+    FIND,
+    FIND_BY_USERNAME,
+    FIND_BY_X_ADDRESS,
+    FIND_BY_MERCHANT,
+    ADD_FAILURE,
+    RESET_FAILURES,
+    RAISE_GENERATION,
+    DISABLE,
+];
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    merchant_id: String,
+    username: String,
+    x_address: String,
+    generation: i64,
+    failures: i64,
+    created_at: i64,
+    disabled_at: Option<i64>,
+}
+
+impl TryFrom<Row> for Account {
+    type Error = StorageError;
+    fn try_from(row: Row) -> Result<Self, StorageError> {
+        let corrupt = |column| StorageError::Corrupt { table: "accounts", column };
+        Ok(Self {
+            id: AccountId::parse(&row.id).map_err(|_| corrupt("id"))?,
+            merchant_id: MerchantId::parse(&row.merchant_id).map_err(|_| corrupt("merchant_id"))?,
+            username: row.username,
+            x_address: XAddress::parse(&row.x_address).map_err(|_| corrupt("x_address"))?,
+            generation: row.generation,
+            failures: row.failures,
+            created_at: UnixMs(row.created_at),
+            disabled_at: row.disabled_at.map(UnixMs),
+        })
+    }
+}
+
+/// Inserts an account with its personal cabinet's address.
+///
+/// # Errors
+/// [`StorageError::Conflict`] when the username or the address is taken.
+pub(super) async fn insert_account(
+    tx: &mut Tx,
+    id: &AccountId,
+    merchant: &MerchantId,
+    username: &Username,
+    address: &XAddress,
+    now: UnixMs,
+) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(INSERT_ADDRESS)
+        .bind(address.as_str())
+        .bind(id.as_str())
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|_| ()))?;
+    on_tx!(tx, c => sqlx::query(INSERT)
+        .bind(id.as_str())
+        .bind(merchant.as_str())
+        .bind(username.display())
+        .bind(username.key())
+        .bind(address.as_str())
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|_| ()))
+}
+
+async fn find(tx: &mut Tx, sql: &'static str, value: &str) -> Result<Option<Account>, StorageError> {
+    let row: Option<Row> = on_tx!(tx, c => sqlx::query_as(sql).bind(value).fetch_optional(c).await)?;
+    row.map(Account::try_from).transpose()
+}
+
+/// An account by its id.
+pub(crate) async fn find_account(tx: &mut Tx, id: &AccountId) -> Result<Option<Account>, StorageError> {
+    find(tx, FIND, id.as_str()).await
+}
+
+/// An account by what was typed as its login.
+pub(crate) async fn find_by_login(tx: &mut Tx, login: &Login) -> Result<Option<Account>, StorageError> {
+    match login {
+        Login::Username(key) => find(tx, FIND_BY_USERNAME, key).await,
+        Login::XAddress(address) => find(tx, FIND_BY_X_ADDRESS, address.as_str()).await,
+    }
+}
+
+/// A merchant's accounts after an id.
+pub(crate) async fn find_by_merchant(
+    tx: &mut Tx,
+    merchant: &MerchantId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Account>, StorageError> {
+    let rows: Vec<Row> = on_tx!(tx, c => sqlx::query_as(FIND_BY_MERCHANT)
+        .bind(merchant.as_str())
+        .bind(after)
+        .bind(limit)
+        .fetch_all(c)
+        .await)?;
+    rows.into_iter().map(Account::try_from).collect()
+}
+
+/// One more consecutive wrong password.
+pub(crate) async fn add_failure(tx: &mut Tx, id: &AccountId) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(ADD_FAILURE).bind(id.as_str()).execute(c).await.map(|_| ()))
+}
+
+/// The password was right.
+pub(crate) async fn reset_failures(tx: &mut Tx, id: &AccountId) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(RESET_FAILURES).bind(id.as_str()).execute(c).await.map(|_| ()))
+}
+
+/// Raises the generation: no token of an earlier one counts. Gives the new one.
+pub(crate) async fn raise_generation(tx: &mut Tx, id: &AccountId) -> Result<i64, StorageError> {
+    on_tx!(tx, c => sqlx::query_scalar(RAISE_GENERATION).bind(id.as_str()).fetch_one(c).await)
+}
+
+/// Disables an account; `false` when it was already.
+pub(crate) async fn disable_account(tx: &mut Tx, id: &AccountId, now: UnixMs) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(DISABLE)
+        .bind(id.as_str())
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::storage::testing::{on_both_databases, prepare_all};
+
+    async fn statements_fit_the_schema(db: crate::storage::Db) {
+        prepare_all(&db, super::ALL).await;
+    }
+    on_both_databases!(statements, super::statements_fit_the_schema);
+}

@@ -1,0 +1,123 @@
+//! Who may do what to whose things: `admin:*` within one's own merchant, `platform:*` everywhere, and that only from
+//! the platform merchant.
+
+use crate::app::App;
+use crate::http::bearer::authenticate;
+use crate::http::error::ApiError;
+use crate::http::incoming::Incoming;
+use crate::merchants::find_merchant;
+use crate::tokens::Presented;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::id::MerchantId;
+use margrave_shared::permission::{Permission, holds};
+
+/// What kind of act it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Looking.
+    Read,
+    /// Changing.
+    Write,
+}
+
+impl Act {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// Whose things.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Realm<'a> {
+    /// One merchant's.
+    Merchant(&'a MerchantId),
+    /// The system's.
+    Platform,
+}
+
+/// An administrator who may.
+#[derive(Debug, Clone)]
+pub(crate) struct Administrator {
+    /// Their token.
+    pub(crate) presented: Presented,
+}
+
+impl Administrator {
+    /// Who acts, for the audit.
+    pub(crate) fn actor(&self) -> String {
+        self.presented.actor()
+    }
+}
+
+/// The rule: own merchant with `admin:<act>`, any with `platform:<act>` from the platform merchant. A merchant that
+/// is not one's own is not there.
+pub(crate) fn decide(
+    own: &MerchantId,
+    own_is_platform: bool,
+    scope: &std::collections::BTreeSet<Permission>,
+    realm: Realm<'_>,
+    act: Act,
+) -> Result<(), ErrorCode> {
+    let holds_one =
+        |family: &str| Permission::parse(&format!("{family}:{}", act.name())).is_ok_and(|p| holds(scope, &p));
+    let platform = own_is_platform && holds_one("platform");
+    match realm {
+        Realm::Platform if platform => Ok(()),
+        Realm::Platform => Err(ErrorCode::InsufficientPermission),
+        Realm::Merchant(_) if platform => Ok(()),
+        Realm::Merchant(merchant) if merchant != own => Err(ErrorCode::NotFound),
+        Realm::Merchant(_) if holds_one("admin") => Ok(()),
+        Realm::Merchant(_) => Err(ErrorCode::InsufficientPermission),
+    }
+}
+
+/// Authenticates and judges an administrator.
+pub(crate) async fn authorize(
+    app: &App,
+    incoming: &Incoming,
+    realm: Realm<'_>,
+    act: Act,
+) -> Result<Administrator, ApiError> {
+    let presented = authenticate(app, incoming).await?;
+    let mut tx = app.db.read().await?;
+    let own = find_merchant(&mut tx, &presented.claims.merchant_id).await?;
+    let of_platform = own.is_some_and(|merchant| merchant.platform_at.is_some());
+    decide(&presented.claims.merchant_id, of_platform, &presented.claims.scope, realm, act)
+        .map_err(ApiError::new)?;
+    Ok(Administrator { presented })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use margrave_shared::permission::parse_scope;
+
+    #[test]
+    fn every_role_and_realm() {
+        let merchant = |id: &str| MerchantId::parse(id).unwrap();
+        let (own, foreign) = (merchant("own"), merchant("foreign"));
+        let (denied, hidden) = (Err(ErrorCode::InsufficientPermission), Err(ErrorCode::NotFound));
+        // (scope, from the platform, own read, own write, foreign read, platform write)
+        let table = [
+            ("read write", false, denied, denied, hidden, denied),
+            ("admin:read", false, Ok(()), denied, hidden, denied),
+            ("admin:*", false, Ok(()), Ok(()), hidden, denied),
+            ("platform:*", false, denied, denied, hidden, denied),
+            ("admin:* platform:*", false, Ok(()), Ok(()), hidden, denied),
+            ("admin:*", true, Ok(()), Ok(()), hidden, denied),
+            ("platform:read", true, Ok(()), denied, Ok(()), denied),
+            ("platform:*", true, Ok(()), Ok(()), Ok(()), Ok(())),
+        ];
+        for (scope, platform, own_read, own_write, foreign_read, platform_write) in table {
+            let scope = parse_scope(scope).unwrap();
+            let judge = |realm, act| decide(&own, platform, &scope, realm, act);
+            assert_eq!(judge(Realm::Merchant(&own), Act::Read), own_read, "{scope:?}");
+            assert_eq!(judge(Realm::Merchant(&own), Act::Write), own_write, "{scope:?}");
+            assert_eq!(judge(Realm::Merchant(&foreign), Act::Read), foreign_read, "{scope:?}");
+            assert_eq!(judge(Realm::Platform, Act::Write), platform_write, "{scope:?}");
+        }
+    }
+}

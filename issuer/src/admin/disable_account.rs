@@ -1,0 +1,58 @@
+//! Disabling an account, and ending everything it has.
+
+use crate::accounts::{self, find_account};
+use crate::app::App;
+use crate::audit::Entry;
+use crate::failure::Failure;
+use crate::http::context::Caller;
+use crate::sessions::end_all;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::id::AccountId;
+
+/// Disables an account: nobody logs in, every session and token ends.
+///
+/// # Errors
+/// `not_found`; `conflict` when it is disabled already.
+pub(crate) async fn disable_account(
+    app: &App,
+    id: &AccountId,
+    actor: &str,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let account = find_account(&mut tx, id).await?;
+    let account = account.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_account"))?;
+    if !accounts::disable_account(&mut tx, id, now).await? {
+        return Err(Failure::denied(ErrorCode::Conflict, "already_disabled"));
+    }
+    let entry = Entry::done("account.disable")
+        .merchant(&account.merchant_id)
+        .actor(actor)
+        .subject(format!("account:{id}"));
+    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    end_all(app, &mut tx, &account.merchant_id, id, actor, caller, now).await?;
+    tx.commit().await?;
+    app.feed.notify();
+    Ok(())
+}
+
+/// Ends every session and token of an account.
+///
+/// # Errors
+/// `not_found`.
+pub(crate) async fn end_account_sessions(
+    app: &App,
+    id: &AccountId,
+    actor: &str,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let account = find_account(&mut tx, id).await?;
+    let account = account.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_account"))?;
+    end_all(app, &mut tx, &account.merchant_id, id, actor, caller, now).await?;
+    tx.commit().await?;
+    app.feed.notify();
+    Ok(())
+}

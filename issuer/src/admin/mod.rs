@@ -1,0 +1,12 @@
+//! Administration: who may do what to whose things, and the routes. The acts themselves are their capabilities'.
+
+mod account_routes;
+mod authorize;
+mod disable_account;
+pub(crate) mod health;
+mod key_routes;
+mod merchant_routes;
+pub(crate) mod routes;
+mod signing_key_routes;
+
+pub(crate) use disable_account::{disable_account, end_account_sessions};

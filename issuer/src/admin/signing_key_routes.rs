@@ -1,0 +1,56 @@
+//! Signing keys in the administration.
+
+use super::authorize::{Act, Realm, authorize};
+use super::routes::path_id;
+use crate::accounts::routes::json;
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::http::incoming::Incoming;
+use crate::keys::{self, Rotated};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::id::Kid;
+use margrave_shared::jwk::schedule::Rotation;
+use serde_json::json as value;
+use std::sync::Arc;
+
+/// `GET /signing-keys`
+pub(super) async fn list(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, ApiError> {
+    authorize(&app, &incoming, Realm::Platform, Act::Read).await?;
+    let keys: Vec<_> = keys::list(&app.db)
+        .await?
+        .into_iter()
+        .map(|key| {
+            value!({
+                "kid": key.kid,
+                "state": key.state.as_str(),
+                "published_at": key.published_at,
+                "changed_at": key.changed_at,
+            })
+        })
+        .collect();
+    Ok(json(StatusCode::OK, &value!({ "signing_keys": keys })))
+}
+
+/// `POST /signing-keys/rotate` → `204`, or `409` while the standby has not been published long enough.
+pub(super) async fn rotate(State(app): State<Arc<App>>, incoming: Incoming) -> Result<StatusCode, ApiError> {
+    authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
+    match keys::rotate(&app, Rotation::Requested, &incoming.caller).await? {
+        Rotated::Promoted => Ok(StatusCode::NO_CONTENT),
+        Rotated::NotYet => Err(ApiError::new(ErrorCode::Conflict)),
+    }
+}
+
+/// `POST /signing-keys/{kid}/retire` → `204`: at once, and every edge refuses it for ever.
+pub(super) async fn retire(
+    State(app): State<Arc<App>>,
+    Path(kid): Path<String>,
+    incoming: Incoming,
+) -> Result<StatusCode, ApiError> {
+    let kid = path_id(&kid, Kid::parse)?;
+    let administrator = authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
+    keys::retire_now(&app, &kid, &administrator.actor(), &incoming.caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

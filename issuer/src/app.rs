@@ -1,0 +1,82 @@
+//! The composition root: the only file that builds everything from the configuration.
+
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::config::{Config, KeysConfig, TokenConfig};
+use crate::entropy::Entropy;
+use crate::failure::Failure;
+use crate::http::context::Caller;
+use crate::keys::{KeyRing, rotate};
+use crate::passwords::Kdf;
+use crate::revocations::{self, Feed};
+use crate::storage::{Db, migrate};
+use margrave_shared::id::uuid_v4;
+use margrave_shared::jwk::schedule::Rotation;
+use margrave_shared::secret::SecretKey;
+use margrave_shared::session::SessionPolicy;
+
+/// Everything that use cases need.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// The database.
+    pub(crate) db: Db,
+    /// The time.
+    pub(crate) clock: Clock,
+    /// Randomness.
+    pub(crate) entropy: Entropy,
+    /// The audit.
+    pub(crate) audit: Audit,
+    /// Signing keys.
+    pub(crate) keyring: KeyRing,
+    /// What seals signing keys.
+    pub(crate) sealing_key: SecretKey,
+    /// Password hashing.
+    pub(crate) kdf: Kdf,
+    /// The feed's waiting polls.
+    pub(crate) feed: Feed,
+    /// The issuer's name.
+    pub(crate) public_url: String,
+    /// Whether clients may come without an edge.
+    pub(crate) direct: bool,
+    /// `[keys]`
+    pub(crate) keys_config: KeysConfig,
+    /// `[token]`
+    pub(crate) token_config: TokenConfig,
+    /// The sessions' limits where a merchant sets none.
+    pub(crate) session_policy: SessionPolicy,
+    /// The fewest characters of a new password.
+    pub(crate) min_password_chars: usize,
+}
+
+impl App {
+    /// Builds everything; the database is migrated and has its keys.
+    pub(crate) async fn build(
+        config: &Config,
+        master_key: &SecretKey,
+        db: Db,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
+        migrate(&db).await?;
+        let entropy = Entropy;
+        revocations::ensure(&db, &uuid_v4(entropy.bytes())).await?;
+        let sealing_key = master_key.derive("signing keys");
+        let app = Self {
+            clock,
+            entropy,
+            audit: Audit::new(master_key.derive("audit")),
+            keyring: KeyRing::new(sealing_key.clone()),
+            sealing_key,
+            kdf: Kdf::new(&config.password, entropy.bytes(), entropy.bytes())?,
+            feed: Feed::default(),
+            public_url: config.public_url.clone(),
+            direct: config.direct,
+            keys_config: config.keys,
+            token_config: config.token,
+            session_policy: config.session.policy(),
+            min_password_chars: config.password.min_chars,
+            db,
+        };
+        rotate(&app, Rotation::OnSchedule, &Caller::default()).await?;
+        Ok(app)
+    }
+}

@@ -1,0 +1,101 @@
+//! The audit: one row for every authentication, administration and refusal, written in the transaction of the act
+//! itself. No secret and no personal data in the clear: logins and addresses stand there as keyed hashes.
+
+mod store;
+
+use crate::http::context::Caller;
+use crate::storage::{StorageError, Tx};
+use margrave_shared::id::{MerchantId, uuid_v4};
+use margrave_shared::secret::SecretKey;
+use margrave_shared::time::UnixMs;
+
+/// How an act ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was done.
+    Done,
+    /// It was refused, and why.
+    Refused(&'static str),
+}
+
+/// One entry.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry<'a> {
+    /// What was done or tried, as `noun.verb`.
+    pub(crate) act: &'static str,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// Within which merchant.
+    pub(crate) merchant: Option<&'a MerchantId>,
+    /// Who did it: `key:<id>`, `account:<id>`, `edge:<id>`, `operator`.
+    pub(crate) actor: Option<String>,
+    /// To whom or what.
+    pub(crate) subject: Option<String>,
+}
+
+impl<'a> Entry<'a> {
+    /// Something that was done.
+    pub(crate) const fn done(act: &'static str) -> Self {
+        Self { act, outcome: Outcome::Done, merchant: None, actor: None, subject: None }
+    }
+
+    /// Something that was refused.
+    pub(crate) const fn refused(act: &'static str, reason: &'static str) -> Self {
+        Self { act, outcome: Outcome::Refused(reason), merchant: None, actor: None, subject: None }
+    }
+
+    /// Within a merchant.
+    pub(crate) const fn merchant(mut self, merchant: &'a MerchantId) -> Self {
+        self.merchant = Some(merchant);
+        self
+    }
+
+    /// Who did it.
+    pub(crate) fn actor(mut self, actor: impl Into<String>) -> Self {
+        self.actor = Some(actor.into());
+        self
+    }
+
+    /// To whom or what.
+    pub(crate) fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+}
+
+/// Writes entries.
+#[derive(Debug, Clone)]
+pub(crate) struct Audit {
+    key: SecretKey,
+}
+
+impl Audit {
+    /// With the key under which logins and addresses are hashed.
+    pub(crate) const fn new(key: SecretKey) -> Self {
+        Self { key }
+    }
+
+    /// Writes an entry in the transaction of its act.
+    pub(crate) async fn write(
+        &self,
+        tx: &mut Tx,
+        entry: Entry<'_>,
+        caller: &Caller,
+        now: UnixMs,
+        random: [u8; 16],
+    ) -> Result<(), StorageError> {
+        let address_tag = caller.address.map(|address| self.tag("address", &address.to_string()));
+        store::insert_entry(tx, &uuid_v4(random), now, &entry, address_tag, caller.request_id.as_ref()).await
+    }
+
+    /// The keyed hash under which something personal stands in the audit.
+    pub(crate) fn tag(&self, kind: &str, value: &str) -> Vec<u8> {
+        let tag = self.key.tag(&[kind.as_bytes(), value.as_bytes()]);
+        tag.iter().take(16).copied().collect()
+    }
+
+    /// The name under which a login that nobody has stands in the audit.
+    pub(crate) fn unknown_login(&self, login: &str) -> String {
+        format!("login:{}", margrave_shared::base64::encode_url(&self.tag("login", login)))
+    }
+}

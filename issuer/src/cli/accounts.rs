@@ -1,0 +1,82 @@
+//! `margrave accounts`
+
+use super::merchants::merchant_id;
+use super::{CommandError, Output};
+use crate::accounts::{NewAccount, create_account, find_by_login};
+use crate::admin::{disable_account, end_account_sessions};
+use crate::app::App;
+use crate::http::context::Caller;
+use clap::Subcommand;
+use margrave_shared::id::AccountId;
+use margrave_shared::login::Login;
+use margrave_shared::secret::SecretText;
+use serde_json::json;
+use std::io::BufRead as _;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make an account; its password is read from standard input, never from an argument.
+    Create {
+        /// The merchant's id.
+        merchant: String,
+        /// Its username.
+        username: String,
+    },
+    /// Show an account by its login.
+    Find {
+        /// Username or X-address.
+        login: String,
+    },
+    /// Disable an account and end everything it has.
+    Disable {
+        /// The account's id.
+        account: String,
+    },
+    /// End every session and token of an account.
+    EndSessions {
+        /// The account's id.
+        account: String,
+    },
+}
+
+fn account_id(text: &str) -> Result<AccountId, CommandError> {
+    AccountId::parse(text).map_err(|error| CommandError::Text(format!("{text}: {error}")))
+}
+
+pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<(), CommandError> {
+    let caller = Caller::operator();
+    match command {
+        Command::Create { merchant, username } => {
+            let mut line = String::new();
+            std::io::stdin()
+                .lock()
+                .read_line(&mut line)
+                .map_err(|error| CommandError::Text(format!("the password cannot be read: {error}")))?;
+            let password = SecretText::new(line.trim_end_matches(['\r', '\n']).to_owned());
+            let new = NewAccount { username: username.clone(), password: Some(password) };
+            let account = create_account(app, &merchant_id(merchant)?, new, "operator", &caller).await?;
+            output.print(
+                &format!("account   {}\nx_address {}", account.id, account.x_address),
+                &json!({ "account_id": account.id, "x_address": account.x_address }),
+            );
+        }
+        Command::Find { login } => {
+            let mut tx = app.db.read().await?;
+            let account = find_by_login(&mut tx, &Login::parse(login)).await?;
+            let account =
+                account.ok_or_else(|| CommandError::Text(format!("nobody has the login {login}")))?;
+            let state = if account.disabled_at.is_some() { "disabled" } else { "active" };
+            let text = format!("{}  {}  {}  {state}", account.id, account.username, account.x_address);
+            output.print(&text, &json!({ "account": account }));
+        }
+        Command::Disable { account } => {
+            disable_account(app, &account_id(account)?, "operator", &caller).await?;
+            output.print("disabled", &json!({ "disabled": account }));
+        }
+        Command::EndSessions { account } => {
+            end_account_sessions(app, &account_id(account)?, "operator", &caller).await?;
+            output.print("ended", &json!({ "ended": account }));
+        }
+    }
+    Ok(())
+}

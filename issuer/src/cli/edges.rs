@@ -1,0 +1,52 @@
+//! `margrave edges`
+
+use super::{CommandError, Output};
+use crate::app::App;
+use crate::edges::{create_edge, find_edges};
+use crate::http::context::Caller;
+use clap::Subcommand;
+use margrave_shared::base64;
+use serde_json::json;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Register an edge.
+    Add {
+        /// Its name.
+        name: String,
+        /// Its Ed25519 public key in base64url (43 characters).
+        #[arg(long)]
+        public_key: String,
+        /// The merchants it stands in front of, separated by commas; `*` for all must be written out.
+        #[arg(long)]
+        merchants: String,
+    },
+    /// List the edges.
+    List,
+}
+
+pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<(), CommandError> {
+    match command {
+        Command::Add { name, public_key, merchants } => {
+            let key =
+                base64::decode_url(public_key).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(
+                    || CommandError::Text("--public-key: 32 bytes in base64url, 43 characters".to_owned()),
+                )?;
+            let merchants: Vec<String> = merchants.split(',').map(str::to_owned).collect();
+            if merchants.iter().any(|m| m != "*" && !margrave_shared::id::is_opaque_id(m)) {
+                return Err(CommandError::Text("--merchants: ids separated by commas, or `*`".to_owned()));
+            }
+            let edge = create_edge(app, name, key, merchants, &Caller::operator()).await?;
+            output.print(&format!("edge {}", edge.id), &json!({ "edge_id": edge.id }));
+        }
+        Command::List => {
+            let mut tx = app.db.read().await?;
+            let edges = find_edges(&mut tx).await?;
+            let lines: Vec<_> =
+                edges.iter().map(|e| format!("{}  {}  {}", e.id, e.name, e.merchants.join(","))).collect();
+            let listed: Vec<_> = edges.iter().map(|e| json!({ "edge_id": e.id, "name": e.name })).collect();
+            output.print(&lines.join("\n"), &json!({ "edges": listed }));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! `margrave keys`
+
+use super::{CommandError, Output};
+use crate::app::App;
+use crate::entropy::Entropy;
+use crate::http::context::Caller;
+use crate::keys::{self, Rotated};
+use clap::Subcommand;
+use margrave_shared::id::Kid;
+use margrave_shared::jwk::schedule::Rotation;
+use margrave_shared::secret::SecretKey;
+use serde_json::json;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print a new master key. Keep it apart from the database; without it no signing key opens.
+    Master,
+    /// List the signing keys.
+    List,
+    /// Let the standby key sign, as soon as it has been published long enough.
+    Rotate,
+    /// Take a signing key away at once; every token it has signed is refused.
+    Retire {
+        /// The key's id.
+        kid: String,
+        /// Said to show that this is meant.
+        #[arg(long, required = true)]
+        now: bool,
+    },
+}
+
+pub(super) fn master() {
+    println!("{}", SecretKey::from_bytes(Entropy.bytes()).to_text().expose());
+}
+
+pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<(), CommandError> {
+    match command {
+        Command::Master => master(),
+        Command::List => {
+            let keys = keys::list(&app.db).await?;
+            let lines: Vec<_> =
+                keys.iter().map(|key| format!("{}  {}", key.kid, key.state.as_str())).collect();
+            let listed: Vec<_> =
+                keys.iter().map(|key| json!({ "kid": key.kid, "state": key.state.as_str() })).collect();
+            output.print(&lines.join("\n"), &json!({ "signing_keys": listed }));
+        }
+        Command::Rotate => match keys::rotate(app, Rotation::Requested, &Caller::operator()).await? {
+            Rotated::Promoted => output.print("the standby key signs now", &json!({ "rotated": true })),
+            Rotated::NotYet => {
+                return Err(CommandError::Text(format!(
+                    "the standby key has not been published for {} s yet; verifiers may not know it. Try again later, \
+                     or `margrave keys retire KID --now` in an emergency",
+                    app.keys_config.publish_ahead_s
+                )));
+            }
+        },
+        Command::Retire { kid, now: _ } => {
+            let kid = Kid::parse(kid).map_err(|error| CommandError::Text(format!("{kid}: {error}")))?;
+            keys::retire_now(app, &kid, "operator", &Caller::operator()).await?;
+            output.print("retired; every edge refuses it from now on", &json!({ "retired": kid }));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! The command line: what an operator does from a shell.
+
+mod accounts;
+mod admin;
+mod applications;
+mod edges;
+mod keys;
+mod merchants;
+mod serve;
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::{BadConfig, Config};
+use crate::failure::Failure;
+use crate::storage::{Db, StorageError, migrate};
+use crate::telemetry;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The issuer of Margrave.
+#[derive(Debug, Parser)]
+#[command(name = "margrave", disable_help_subcommand = true)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, short, global = true, env = "MARGRAVE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Answer in JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve.
+    Serve,
+    /// Bring the database up to date.
+    Migrate,
+    /// The platform's own merchant and its administrators.
+    #[command(subcommand)]
+    Admin(admin::Command),
+    /// Merchants and their keys.
+    #[command(subcommand)]
+    Merchants(merchants::Command),
+    /// Applications of a merchant.
+    #[command(subcommand)]
+    Applications(applications::Command),
+    /// Accounts of a merchant.
+    #[command(subcommand)]
+    Accounts(accounts::Command),
+    /// Signing keys and the master key.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Edges.
+    #[command(subcommand, alias = "edge")]
+    Edges(edges::Command),
+}
+
+/// What ends a command with a message.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Config(#[from] BadConfig),
+    #[error("{}", explain(.0))]
+    Failure(#[from] Failure),
+    #[error("{0}")]
+    Text(String),
+}
+
+impl From<StorageError> for CommandError {
+    fn from(error: StorageError) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
+fn explain(failure: &Failure) -> String {
+    match failure {
+        Failure::Denied(denial) => denial.detail.clone().unwrap_or_else(|| denial.code.title().to_owned()),
+        other => other.to_string(),
+    }
+}
+
+/// Runs the command line.
+pub(crate) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(dispatch(&arguments));
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            result
+        }
+        Err(error) => Err(CommandError::Text(format!("the runtime does not start: {error}"))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_error(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
+    // Making a master key is what comes before there is a configuration.
+    if let Command::Keys(keys::Command::Master) = &arguments.command {
+        keys::master();
+        return Ok(());
+    }
+    let config = Config::load(arguments.config.as_deref(), std::env::vars())?;
+    let output = Output { json: arguments.json };
+    match &arguments.command {
+        Command::Serve => serve::run(&config).await,
+        Command::Migrate => {
+            migrate(&open(&config).await?).await?;
+            output.print("the database is up to date", &serde_json::json!({ "migrated": true }));
+            Ok(())
+        }
+        Command::Admin(command) => admin::run(command, &build(&config).await?, output).await,
+        Command::Merchants(command) => merchants::run(command, &build(&config).await?, output).await,
+        Command::Applications(command) => applications::run(command, &build(&config).await?, output).await,
+        Command::Accounts(command) => accounts::run(command, &build(&config).await?, output).await,
+        Command::Keys(command) => keys::run(command, &build(&config).await?, output).await,
+        Command::Edges(command) => edges::run(command, &build(&config).await?, output).await,
+    }
+}
+
+async fn open(config: &Config) -> Result<Db, CommandError> {
+    Db::open(&config.database_url, config.database_connections).await.map_err(|error| {
+        CommandError::Text(format!(
+            "the database {} cannot be opened: {error}",
+            without_password(&config.database_url)
+        ))
+    })
+}
+
+async fn build(config: &Config) -> Result<App, CommandError> {
+    telemetry::start(true);
+    let db = open(config).await?;
+    Ok(App::build(config, &config.master_key()?, db, Clock::System).await?)
+}
+
+/// A database URL as it may stand in a message.
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy)]
+struct Output {
+    json: bool,
+}
+
+impl Output {
+    fn print(self, text: &str, json: &serde_json::Value) {
+        if self.json {
+            println!("{json}");
+        } else {
+            println!("{text}");
+        }
+    }
+}
+
+fn print_error(text: &str) {
+    eprintln!("margrave: {text}");
+}

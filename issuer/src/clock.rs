@@ -1,0 +1,35 @@
+//! The only place that reads the time.
+
+use margrave_shared::time::UnixMs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+#[cfg(test)]
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+/// Where `now` comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Clock {
+    /// The system's clock.
+    System,
+    /// A test's clock.
+    #[cfg(test)]
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The present time.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub(crate) fn now(&self) -> UnixMs {
+        match self {
+            Self::System => {
+                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                UnixMs(since_epoch.as_millis() as i64)
+            }
+            #[cfg(test)]
+            Self::Manual(ms) => UnixMs(ms.load(Ordering::SeqCst)),
+        }
+    }
+}

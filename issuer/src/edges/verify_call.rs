@@ -1,0 +1,73 @@
+//! The proof that a request comes from a registered edge: an HTTP message signature with the edge's Ed25519 key over
+//! method, target, the edge's statements and the body's digest.
+
+use super::find_edge;
+use crate::app::App;
+use crate::failure::Failure;
+use crate::http::incoming::text;
+use axum::http::HeaderMap;
+use ed25519_dalek::VerifyingKey;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::header::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT, TO_ISSUER};
+use margrave_shared::http_signature::{Algorithm, Message, SignatureHeaders, content_digest, verify};
+use margrave_shared::id::EdgeId;
+use margrave_shared::token::verify::verify_ed25519;
+
+/// A request that claims to come from an edge.
+#[derive(Debug)]
+pub(crate) struct EdgeCall<'a> {
+    /// Its method.
+    pub(crate) method: &'a str,
+    /// Its path.
+    pub(crate) path: &'a str,
+    /// Its query without the question mark.
+    pub(crate) query: &'a str,
+    /// Its headers.
+    pub(crate) headers: &'a HeaderMap,
+    /// Its body.
+    pub(crate) body: &'a [u8],
+}
+
+/// Verifies the signature and names the edge.
+///
+/// # Errors
+/// `invalid_client`, one answer for every reason.
+pub(crate) async fn verify_call(app: &App, call: &EdgeCall<'_>) -> Result<EdgeId, Failure> {
+    let refuse = |reason| Failure::denied(ErrorCode::InvalidClient, reason);
+    let single = |name| {
+        let mut values = call.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(_), None) => text(call.headers, name).ok_or(refuse("header_not_text")),
+            _ => Err(refuse("header_missing_or_doubled")),
+        }
+    };
+    let signed: Vec<(&str, &str)> =
+        TO_ISSUER.iter().map(|name| single(name).map(|value| (*name, value))).collect::<Result<_, _>>()?;
+    if single(CONTENT_DIGEST)? != content_digest(call.body) {
+        return Err(refuse("content_digest"));
+    }
+    let authority = single("host")?.to_ascii_lowercase();
+    let message = Message {
+        method: call.method,
+        authority: &authority,
+        path: call.path,
+        query: call.query,
+        headers: &signed,
+    };
+    let headers = SignatureHeaders {
+        input: single(SIGNATURE_INPUT)?.to_owned(),
+        signature: single(SIGNATURE)?.to_owned(),
+    };
+    // The key is found before the signature is checked, since the check itself cannot wait for the database.
+    let claimed = headers.input.split(r#"keyid=""#).nth(1).and_then(|rest| rest.split('"').next());
+    let id = claimed.and_then(|id| EdgeId::parse(id).ok()).ok_or(refuse("no_key_id"))?;
+    let mut tx = app.db.read().await?;
+    let edge = find_edge(&mut tx, &id).await?.ok_or(refuse("unknown_edge"))?;
+    let key = VerifyingKey::from_bytes(&edge.public_key).map_err(|_| refuse("bad_key"))?;
+    verify(&message, &headers, Algorithm::Ed25519, app.clock.now(), |key_id, base, signature| {
+        key_id == edge.id.as_str()
+            && <&[u8; 64]>::try_from(signature).is_ok_and(|bytes| verify_ed25519(&key, base, bytes).is_ok())
+    })
+    .map_err(|_| refuse("edge_signature"))?;
+    Ok(edge.id)
+}

@@ -1,0 +1,92 @@
+//! The credentials factor: login and password, presented together (C6).
+
+use super::security_token::issue;
+use crate::accounts::{self, MAX_FAILURES};
+use crate::app::App;
+use crate::audit::Entry;
+use crate::failure::Failure;
+use crate::http::context::Caller;
+use crate::merchants::find_merchant;
+use crate::passwords::{Verdict, find_hash, replace_hash};
+use margrave_shared::error::ErrorCode;
+use margrave_shared::login::{Login, login_key};
+use margrave_shared::permission::Factor;
+use margrave_shared::wire::credentials::CredentialsRequest;
+use margrave_shared::wire::token::SecurityTokenResponse;
+
+/// Verifies login and password. Unknown, wrong, disabled, locked and of another merchant are one answer: in bytes by
+/// one code, in time because every attempt hashes once and writes once.
+///
+/// # Errors
+/// `authentication_failed`; `overloaded` when nothing was evaluated.
+pub(crate) async fn verify_credentials(
+    app: &App,
+    request: &CredentialsRequest,
+    caller: &Caller,
+) -> Result<SecurityTokenResponse, Failure> {
+    let login = Login::parse(&request.login);
+    let mut tx = app.db.read().await?;
+    let merchant = find_merchant(&mut tx, &request.merchant_id).await?;
+    let account = accounts::find_by_login(&mut tx, &login).await?;
+    let stored = match &account {
+        Some(account) => find_hash(&mut tx, &account.id).await?,
+        None => None,
+    };
+    drop(tx);
+
+    let verdict =
+        app.kdf.verify(&request.password, stored.clone(), caller.address, app.entropy.bytes()).await?;
+
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    // What was read before hashing may be outdated: the account may have been disabled or its password changed.
+    let account = match account {
+        Some(account) => accounts::find_account(&mut tx, &account.id).await?,
+        None => None,
+    };
+    let still = match &account {
+        Some(account) => find_hash(&mut tx, &account.id).await? == stored,
+        None => false,
+    };
+    let reason = match (&account, &merchant) {
+        (None, _) => Some("unknown_login"),
+        (Some(account), _) if account.merchant_id != request.merchant_id => Some("other_merchant"),
+        (Some(_), None) => Some("unknown_merchant"),
+        (Some(_), Some(merchant)) if merchant.disabled_at.is_some() => Some("disabled_merchant"),
+        (Some(account), _) if account.disabled_at.is_some() => Some("disabled_account"),
+        (Some(account), _) if account.failures >= MAX_FAILURES => Some("too_many_failures"),
+        _ if verdict == Verdict::Wrong || !still => Some("wrong_password"),
+        _ => None,
+    };
+    let subject = match &account {
+        Some(account) => format!("account:{}", account.id),
+        None => app.audit.unknown_login(&login_key(&request.login)),
+    };
+    match (reason, &account) {
+        (None, Some(account)) => {
+            accounts::reset_failures(&mut tx, &account.id).await?;
+            if let (Verdict::RightRehashed(new), Some(old)) = (&verdict, &stored) {
+                replace_hash(&mut tx, &account.id, old, new).await?;
+            }
+            let token = issue(app, &mut tx, account, Factor::Credentials, now).await?;
+            let entry = Entry::done("factor.credentials").merchant(&request.merchant_id).subject(subject);
+            app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+            tx.commit().await?;
+            Ok(token)
+        }
+        (reason, account) => {
+            let reason = reason.unwrap_or("unknown_login");
+            // Another merchant's attempt must not count against this account.
+            if let Some(account) = account.as_ref().filter(|_| reason == "wrong_password") {
+                accounts::add_failure(&mut tx, &account.id).await?;
+            }
+            let mut entry = Entry::refused("factor.credentials", reason).subject(subject);
+            if merchant.is_some() {
+                entry = entry.merchant(&request.merchant_id);
+            }
+            app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+            tx.commit().await?;
+            Err(Failure::denied(ErrorCode::AuthenticationFailed, reason))
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `POST /v1/factors/credentials` and `POST /v1/password`.
+
+use super::change_password::change_password;
+use super::credentials::verify_credentials;
+use crate::accounts::routes::json;
+use crate::app::App;
+use crate::http::bearer::authenticate;
+use crate::http::error::ApiError;
+use crate::http::incoming::Incoming;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use margrave_shared::error::ErrorCode;
+use margrave_shared::header::ATTEMPT;
+use margrave_shared::json::Json;
+use margrave_shared::limiter::rule::Outcome;
+use margrave_shared::secret::SecretText;
+use margrave_shared::wire::credentials::CredentialsRequest;
+use std::sync::Arc;
+
+/// Tells the edge, and only the edge, what became of an attempt.
+pub(crate) fn with_outcome(mut response: Response, outcome: Outcome, incoming_by_edge: bool) -> Response {
+    if incoming_by_edge {
+        let value = HeaderValue::from_static(outcome.as_str());
+        response.headers_mut().insert(HeaderName::from_static(ATTEMPT), value);
+    }
+    response
+}
+
+/// The outcome that a failure is.
+pub(crate) const fn outcome_of(code: ErrorCode) -> Outcome {
+    match code {
+        ErrorCode::AuthenticationFailed | ErrorCode::InvalidClient | ErrorCode::InvalidGrant => {
+            Outcome::Wrong
+        }
+        _ => Outcome::Unevaluated,
+    }
+}
+
+/// Login and password.
+pub(crate) async fn credentials(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
+    let by_edge = incoming.caller.edge.is_some();
+    let attempt = async {
+        incoming.expect_edge(&app)?;
+        incoming.expect_type("application/json")?;
+        let request = CredentialsRequest::parse(&incoming.body)
+            .map_err(|_| ApiError::new(ErrorCode::InvalidRequest))?;
+        Ok::<_, ApiError>(verify_credentials(&app, &request, &incoming.caller).await?)
+    };
+    match attempt.await {
+        Ok(token) => with_outcome(json(StatusCode::OK, &token), Outcome::Right, by_edge),
+        Err(error) => {
+            let outcome = outcome_of(error.code());
+            with_outcome(error.into_response(), outcome, by_edge)
+        }
+    }
+}
+
+/// Changes the password: `{current, new}` → `204`, and every session of the account has ended.
+pub(crate) async fn password(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
+    let by_edge = incoming.caller.edge.is_some();
+    let attempt = async {
+        incoming.expect_edge(&app)?;
+        let presented = authenticate(&app, &incoming).await?;
+        let account = presented.account.as_ref().ok_or(ApiError::new(ErrorCode::InsufficientPermission))?;
+        let body = incoming.json()?;
+        let text = |name: &str| {
+            let text = body.get(name).and_then(Json::as_str).ok_or(ApiError::new(ErrorCode::InvalidField))?;
+            Ok::<_, ApiError>(SecretText::new(text.to_owned()))
+        };
+        change_password(&app, account, &text("current")?, &text("new")?, &incoming.caller).await?;
+        Ok::<_, ApiError>(())
+    };
+    match attempt.await {
+        Ok(()) => with_outcome(StatusCode::NO_CONTENT.into_response(), Outcome::Right, by_edge),
+        Err(error) => {
+            let outcome = outcome_of(error.code());
+            with_outcome(error.into_response(), outcome, by_edge)
+        }
+    }
+}

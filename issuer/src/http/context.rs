@@ -1,0 +1,27 @@
+//! Who is calling, as far as the transport knows.
+
+use margrave_shared::id::{EdgeId, RequestId};
+use margrave_shared::wire::session_seen::SessionSeen;
+use std::net::IpAddr;
+
+/// The caller of a request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Caller {
+    /// The client's address: from the edge's signature, or the peer's.
+    pub(crate) address: Option<IpAddr>,
+    /// The request's id.
+    pub(crate) request_id: Option<RequestId>,
+    /// The edge that signed the request.
+    pub(crate) edge: Option<EdgeId>,
+    /// What the edge has seen of the session that the request is about.
+    pub(crate) session_seen: Option<SessionSeen>,
+    /// The client's `Idempotency-Key`.
+    pub(crate) idempotency_key: Option<String>,
+}
+
+impl Caller {
+    /// The operator at a shell.
+    pub(crate) fn operator() -> Self {
+        Self::default()
+    }
+}

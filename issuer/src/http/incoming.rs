@@ -1,0 +1,119 @@
+//! A request with its body read and its caller known: the one extractor of routes that take a body or care who
+//! calls.
+
+use super::context::Caller;
+use super::error::ApiError;
+use crate::app::App;
+use crate::edges::{EdgeCall, verify_call};
+use axum::extract::{ConnectInfo, FromRequest, Request};
+use axum::http::{HeaderMap, Uri, header};
+use http_body_util::{BodyExt as _, Limited};
+use margrave_shared::error::ErrorCode;
+use margrave_shared::form::MAX_FORM_BYTES;
+use margrave_shared::header as names;
+use margrave_shared::id::RequestId;
+use margrave_shared::json::Json;
+use margrave_shared::wire::session_seen::SessionSeen;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A request, read.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    /// Its path and query.
+    pub(crate) uri: Uri,
+    /// Its headers.
+    pub(crate) headers: HeaderMap,
+    /// Its body, at most [`MAX_FORM_BYTES`].
+    pub(crate) body: Vec<u8>,
+    /// Who calls.
+    pub(crate) caller: Caller,
+}
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl FromRequest<Arc<App>> for Incoming {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_FORM_BYTES).collect()).await;
+        let body = match read {
+            Ok(Ok(collected)) => collected.to_bytes().to_vec(),
+            Ok(Err(_)) => return Err(ApiError::new(ErrorCode::PayloadTooLarge)),
+            Err(_) => return Err(ApiError::new(ErrorCode::InvalidRequest)),
+        };
+        let mut caller = Caller {
+            address: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
+            request_id: parts.extensions.get::<RequestId>().cloned(),
+            idempotency_key: text(&parts.headers, "idempotency-key").map(str::to_owned),
+            ..Caller::default()
+        };
+        if parts.headers.contains_key(names::SIGNATURE_INPUT) {
+            let call = EdgeCall {
+                method: parts.method.as_str(),
+                path: parts.uri.path(),
+                query: parts.uri.query().unwrap_or(""),
+                headers: &parts.headers,
+                body: &body,
+            };
+            let edge = verify_call(app, &call).await?;
+            // What an edge signs is believed: it has judged the client's address.
+            let signed = |name| text(&parts.headers, name).unwrap_or("");
+            caller.edge = Some(edge);
+            caller.address = signed(names::CLIENT_ADDRESS).parse::<IpAddr>().ok();
+            caller.session_seen = SessionSeen::parse(signed(names::SESSION_SEEN));
+            caller.request_id = RequestId::parse(signed(names::REQUEST_ID)).ok().or(caller.request_id);
+        }
+        Ok(Self { uri: parts.uri, headers: parts.headers, body, caller })
+    }
+}
+
+/// A header's text; `None` when absent or not plain text.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+impl Incoming {
+    /// The value of `Authorization`; two of them are an error.
+    pub(crate) fn authorization(&self) -> Result<Option<&str>, ApiError> {
+        let mut values = self.headers.get_all(header::AUTHORIZATION).iter();
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(ApiError::new(ErrorCode::AmbiguousRequest));
+        }
+        match first.map(|value| value.to_str()) {
+            None => Ok(None),
+            Some(Ok(value)) => Ok(Some(value)),
+            Some(Err(_)) => Err(ApiError::new(ErrorCode::InvalidRequest)),
+        }
+    }
+
+    /// The body as strict JSON.
+    pub(crate) fn json(&self) -> Result<Json, ApiError> {
+        self.expect_type("application/json")?;
+        Json::parse(&self.body).map_err(|_| ApiError::new(ErrorCode::InvalidRequest))
+    }
+
+    /// Whether the body's media type is this one, parameters aside.
+    pub(crate) fn expect_type(&self, wanted: &str) -> Result<(), ApiError> {
+        let media_type = text(&self.headers, "content-type").unwrap_or("");
+        let bare = media_type.split(';').next().unwrap_or("").trim();
+        if bare.eq_ignore_ascii_case(wanted) {
+            Ok(())
+        } else {
+            Err(ApiError::new(ErrorCode::UnsupportedMediaType))
+        }
+    }
+
+    /// Refuses callers that do not come through an edge, unless the operator lets them.
+    pub(crate) fn expect_edge(&self, app: &App) -> Result<(), ApiError> {
+        if app.direct || self.caller.edge.is_some() {
+            Ok(())
+        } else {
+            Err(ApiError::new(ErrorCode::EdgeRequired))
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What every request passes: an id, a time limit, a guard against panics, a log line and the security headers.
+
+use super::error::{ApiError, write_body};
+use crate::app::App;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use margrave_shared::error::ErrorCode;
+use margrave_shared::header::REQUEST_ID;
+use margrave_shared::id::RequestId;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longer than a long poll of the feed.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// The outermost layer.
+pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let request_id = RequestId::from_random(app.entropy.bytes());
+    request.extensions_mut().insert(request_id.clone());
+    let started = app.clock.now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+
+    // A task of its own, so that a panic in a handler is an answer and not a broken connection.
+    let handled = tokio::time::timeout(REQUEST_TIMEOUT, tokio::spawn(next.run(request))).await;
+    let response = match handled {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => {
+            tracing::error!(%panic, "a handler panicked");
+            ApiError::new(ErrorCode::Internal).into_response()
+        }
+        Err(_) => ApiError::new(ErrorCode::StateUnavailable).into_response(),
+    };
+    let status = response.status().as_u16();
+    let took_ms = app.clock.now().since(started);
+    tracing::info!(%request_id, %method, path, status, took_ms, "request");
+
+    let mut response = write_body(response, &request_id);
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
+        headers.insert(HeaderName::from_static(REQUEST_ID), value);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What no route names.
+pub(crate) async fn not_found() -> ApiError {
+    ApiError::new(ErrorCode::NotFound)
+}
+
+/// A method that a route does not have.
+pub(crate) async fn method_not_allowed() -> ApiError {
+    ApiError::new(ErrorCode::MethodNotAllowed)
+}

@@ -1,0 +1,7 @@
+//! What every route shares: errors, who is calling, how bodies are read, and what every answer carries.
+
+pub(crate) mod bearer;
+pub(crate) mod context;
+pub(crate) mod error;
+pub(crate) mod incoming;
+pub(crate) mod layers;

@@ -1,0 +1,85 @@
+//! Merchants, their services and their keys.
+
+mod authenticate_key;
+mod create;
+mod create_key;
+mod revoke_key;
+mod rotate_key;
+mod settings;
+mod store;
+
+pub(crate) use authenticate_key::authenticate_key;
+pub(crate) use create::{NewMerchant, create_merchant, disable_merchant};
+pub(crate) use create_key::{NewKey, create_key};
+pub(crate) use revoke_key::revoke_key;
+pub(crate) use rotate_key::rotate_key;
+pub(crate) use settings::MerchantSettings;
+pub(crate) use store::{find_keys, find_merchant, find_merchants, find_services};
+
+use margrave_shared::id::{KeyId, MerchantId};
+use margrave_shared::permission::Permission;
+use margrave_shared::secret::SecretText;
+use margrave_shared::time::UnixMs;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// A merchant.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Merchant {
+    /// Its id.
+    pub(crate) id: MerchantId,
+    /// Its name, for people.
+    pub(crate) name: String,
+    /// Its settings.
+    pub(crate) settings: MerchantSettings,
+    /// When it was made.
+    pub(crate) created_at: UnixMs,
+    /// Since when it runs the system: its keys may hold `platform:*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) platform_at: Option<UnixMs>,
+    /// Since when it is disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disabled_at: Option<UnixMs>,
+}
+
+/// A service of a merchant: an audience with its own permission names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Service {
+    /// The `aud` of its tokens.
+    pub(crate) audience: String,
+    /// The permissions it knows.
+    pub(crate) permissions: BTreeSet<Permission>,
+}
+
+/// A merchant key, without its secret.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct MerchantKey {
+    /// Its id, the user name of HTTP Basic.
+    pub(crate) key_id: KeyId,
+    /// Whose it is.
+    pub(crate) merchant_id: MerchantId,
+    /// What it permits.
+    pub(crate) permissions: BTreeSet<Permission>,
+    /// When it was made.
+    pub(crate) created_at: UnixMs,
+    /// When it expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_at: Option<UnixMs>,
+    /// When it was last used, to the minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_used_at: Option<UnixMs>,
+    /// When it was revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) revoked_at: Option<UnixMs>,
+}
+
+/// A new key with its secret, shown this once.
+#[derive(Debug)]
+pub(crate) struct IssuedKey {
+    /// Its id.
+    pub(crate) key_id: KeyId,
+    /// Its secret.
+    pub(crate) secret: SecretText,
+    /// When it expires.
+    pub(crate) expires_at: Option<UnixMs>,
+}

@@ -1,0 +1,274 @@
+//! The SQL of merchants, services and keys.
+
+use super::{Merchant, MerchantKey, Service};
+use crate::storage::{StorageError, Tx, on_tx};
+use margrave_shared::id::{KeyId, MerchantId};
+use margrave_shared::permission::{Permission, parse_scope, print_scope};
+use margrave_shared::time::UnixMs;
+use std::collections::BTreeSet;
+
+const INSERT_MERCHANT: &str =
+    "INSERT INTO merchants (id, name, settings, created_at, platform_at) VALUES ($1, $2, $3, $4, $5)";
+const FIND_MERCHANT: &str =
+    "SELECT id, name, settings, created_at, platform_at, disabled_at FROM merchants WHERE id = $1";
+const FIND_MERCHANTS: &str = "SELECT id, name, settings, created_at, platform_at, disabled_at FROM merchants
+    WHERE id > $1 ORDER BY id LIMIT $2";
+const DISABLE_MERCHANT: &str =
+    "UPDATE merchants SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL AND platform_at IS NULL";
+const INSERT_SERVICE: &str = "INSERT INTO services (merchant_id, audience, permissions) VALUES ($1, $2, $3)";
+const FIND_SERVICES: &str =
+    "SELECT audience, permissions FROM services WHERE merchant_id = $1 ORDER BY audience";
+const INSERT_KEY: &str = "INSERT INTO merchant_keys
+    (id, merchant_id, secret_hash, permissions, created_at, expires_at, rotated_from)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const FIND_KEY: &str =
+    "SELECT id, merchant_id, secret_hash, permissions, created_at, expires_at, last_used_at,
+    revoked_at FROM merchant_keys WHERE id = $1";
+const FIND_KEYS: &str =
+    "SELECT id, merchant_id, secret_hash, permissions, created_at, expires_at, last_used_at,
+    revoked_at FROM merchant_keys WHERE merchant_id = $1 ORDER BY created_at, id";
+const TOUCH_KEY: &str = "UPDATE merchant_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3)";
+const REVOKE_KEY: &str =
+    "UPDATE merchant_keys SET revoked_at = $3 WHERE id = $1 AND merchant_id = $2 AND revoked_at IS NULL";
+const SHORTEN_KEY: &str = "UPDATE merchant_keys SET expires_at = $3
+    WHERE id = $1 AND merchant_id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)";
+const COUNT_SUCCESSORS: &str = "SELECT COUNT(*) FROM merchant_keys
+    WHERE rotated_from = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
+
+#[cfg(test)]
+const ALL: &[&str] = &[
+    INSERT_MERCHANT,
+    FIND_MERCHANT,
+    FIND_MERCHANTS,
+    DISABLE_MERCHANT,
+    INSERT_SERVICE,
+    FIND_SERVICES,
+    INSERT_KEY,
+    FIND_KEY,
+    FIND_KEYS,
+    TOUCH_KEY,
+    REVOKE_KEY,
+    SHORTEN_KEY,
+    COUNT_SUCCESSORS,
+];
+
+#[derive(sqlx::FromRow)]
+struct MerchantRow {
+    id: String,
+    name: String,
+    settings: String,
+    created_at: i64,
+    platform_at: Option<i64>,
+    disabled_at: Option<i64>,
+}
+
+impl TryFrom<MerchantRow> for Merchant {
+    type Error = StorageError;
+    fn try_from(row: MerchantRow) -> Result<Self, StorageError> {
+        let corrupt = |column| StorageError::Corrupt { table: "merchants", column };
+        Ok(Self {
+            id: MerchantId::parse(&row.id).map_err(|_| corrupt("id"))?,
+            name: row.name,
+            settings: serde_json::from_str(&row.settings).map_err(|_| corrupt("settings"))?,
+            created_at: UnixMs(row.created_at),
+            platform_at: row.platform_at.map(UnixMs),
+            disabled_at: row.disabled_at.map(UnixMs),
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct KeyRow {
+    id: String,
+    merchant_id: String,
+    secret_hash: Vec<u8>,
+    permissions: String,
+    created_at: i64,
+    expires_at: Option<i64>,
+    last_used_at: Option<i64>,
+    revoked_at: Option<i64>,
+}
+
+/// A key with the hash of its secret.
+pub(super) struct StoredKey {
+    pub(super) key: MerchantKey,
+    pub(super) secret_hash: Vec<u8>,
+}
+
+impl TryFrom<KeyRow> for StoredKey {
+    type Error = StorageError;
+    fn try_from(row: KeyRow) -> Result<Self, StorageError> {
+        let corrupt = |column| StorageError::Corrupt { table: "merchant_keys", column };
+        Ok(Self {
+            key: MerchantKey {
+                key_id: KeyId::parse(&row.id).map_err(|_| corrupt("id"))?,
+                merchant_id: MerchantId::parse(&row.merchant_id).map_err(|_| corrupt("merchant_id"))?,
+                permissions: parse_scope(&row.permissions).map_err(|_| corrupt("permissions"))?,
+                created_at: UnixMs(row.created_at),
+                expires_at: row.expires_at.map(UnixMs),
+                last_used_at: row.last_used_at.map(UnixMs),
+                revoked_at: row.revoked_at.map(UnixMs),
+            },
+            secret_hash: row.secret_hash,
+        })
+    }
+}
+
+pub(super) async fn insert_merchant(tx: &mut Tx, merchant: &Merchant) -> Result<(), StorageError> {
+    let settings = serde_json::to_string(&merchant.settings).unwrap_or_else(|_| "{}".to_owned());
+    on_tx!(tx, c => sqlx::query(INSERT_MERCHANT)
+        .bind(merchant.id.as_str())
+        .bind(&merchant.name)
+        .bind(settings)
+        .bind(merchant.created_at.0)
+        .bind(merchant.platform_at.map(|at| at.0))
+        .execute(c)
+        .await
+        .map(|_| ()))
+}
+
+/// A merchant by its id.
+pub(crate) async fn find_merchant(tx: &mut Tx, id: &MerchantId) -> Result<Option<Merchant>, StorageError> {
+    let row: Option<MerchantRow> =
+        on_tx!(tx, c => sqlx::query_as(FIND_MERCHANT).bind(id.as_str()).fetch_optional(c).await)?;
+    row.map(Merchant::try_from).transpose()
+}
+
+/// Merchants after an id, in the order of their ids.
+pub(crate) async fn find_merchants(
+    tx: &mut Tx,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Merchant>, StorageError> {
+    let rows: Vec<MerchantRow> =
+        on_tx!(tx, c => sqlx::query_as(FIND_MERCHANTS).bind(after).bind(limit).fetch_all(c).await)?;
+    rows.into_iter().map(Merchant::try_from).collect()
+}
+
+pub(super) async fn update_disabled(tx: &mut Tx, id: &MerchantId, now: UnixMs) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(DISABLE_MERCHANT)
+        .bind(id.as_str())
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+pub(super) async fn insert_service(
+    tx: &mut Tx,
+    merchant: &MerchantId,
+    service: &Service,
+) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(INSERT_SERVICE)
+        .bind(merchant.as_str())
+        .bind(&service.audience)
+        .bind(print_scope(&service.permissions))
+        .execute(c)
+        .await
+        .map(|_| ()))
+}
+
+/// A merchant's services in the order of their audiences.
+pub(crate) async fn find_services(tx: &mut Tx, merchant: &MerchantId) -> Result<Vec<Service>, StorageError> {
+    let rows: Vec<(String, String)> =
+        on_tx!(tx, c => sqlx::query_as(FIND_SERVICES).bind(merchant.as_str()).fetch_all(c).await)?;
+    rows.into_iter()
+        .map(|(audience, permissions)| {
+            let permissions = parse_scope(&permissions)
+                .map_err(|_| StorageError::Corrupt { table: "services", column: "permissions" })?;
+            Ok(Service { audience, permissions })
+        })
+        .collect()
+}
+
+pub(super) struct KeyToInsert<'a> {
+    pub(super) id: &'a KeyId,
+    pub(super) merchant: &'a MerchantId,
+    pub(super) secret_hash: &'a [u8],
+    pub(super) permissions: &'a BTreeSet<Permission>,
+    pub(super) expires_at: Option<UnixMs>,
+    pub(super) rotated_from: Option<&'a KeyId>,
+}
+
+pub(super) async fn insert_key(tx: &mut Tx, key: &KeyToInsert<'_>, now: UnixMs) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(INSERT_KEY)
+        .bind(key.id.as_str())
+        .bind(key.merchant.as_str())
+        .bind(key.secret_hash)
+        .bind(print_scope(key.permissions))
+        .bind(now.0)
+        .bind(key.expires_at.map(|at| at.0))
+        .bind(key.rotated_from.map(|id| id.as_str()))
+        .execute(c)
+        .await
+        .map(|_| ()))
+}
+
+pub(super) async fn find_key(tx: &mut Tx, id: &KeyId) -> Result<Option<StoredKey>, StorageError> {
+    let row: Option<KeyRow> =
+        on_tx!(tx, c => sqlx::query_as(FIND_KEY).bind(id.as_str()).fetch_optional(c).await)?;
+    row.map(StoredKey::try_from).transpose()
+}
+
+/// A merchant's keys, oldest first.
+pub(crate) async fn find_keys(tx: &mut Tx, merchant: &MerchantId) -> Result<Vec<MerchantKey>, StorageError> {
+    let rows: Vec<KeyRow> =
+        on_tx!(tx, c => sqlx::query_as(FIND_KEYS).bind(merchant.as_str()).fetch_all(c).await)?;
+    rows.into_iter().map(|row| StoredKey::try_from(row).map(|stored| stored.key)).collect()
+}
+
+/// Remembers a use, unless one of the last minute is remembered already.
+pub(super) async fn update_last_used(tx: &mut Tx, id: &KeyId, now: UnixMs) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(TOUCH_KEY)
+        .bind(id.as_str())
+        .bind(now.0)
+        .bind(now.plus_seconds(-60).0)
+        .execute(c)
+        .await
+        .map(|_| ()))
+}
+
+pub(super) async fn update_revoked(
+    tx: &mut Tx,
+    id: &KeyId,
+    merchant: &MerchantId,
+    now: UnixMs,
+) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(REVOKE_KEY)
+        .bind(id.as_str())
+        .bind(merchant.as_str())
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+pub(super) async fn update_expiry(
+    tx: &mut Tx,
+    id: &KeyId,
+    merchant: &MerchantId,
+    at: UnixMs,
+) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(SHORTEN_KEY)
+        .bind(id.as_str())
+        .bind(merchant.as_str())
+        .bind(at.0)
+        .execute(c)
+        .await
+        .map(|_| ()))
+}
+
+/// How many live keys were rotated from this one.
+pub(super) async fn count_successors(tx: &mut Tx, id: &KeyId, now: UnixMs) -> Result<i64, StorageError> {
+    on_tx!(tx, c => sqlx::query_scalar(COUNT_SUCCESSORS).bind(id.as_str()).bind(now.0).fetch_one(c).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::storage::testing::{on_both_databases, prepare_all};
+
+    async fn statements_fit_the_schema(db: crate::storage::Db) {
+        prepare_all(&db, super::ALL).await;
+    }
+    on_both_databases!(statements, super::statements_fit_the_schema);
+}

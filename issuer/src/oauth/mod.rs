@@ -1,0 +1,7 @@
+//! OAuth 2.0: the token endpoint, revocation, introspection and metadata.
+
+mod introspect;
+mod metadata;
+mod revoke;
+pub(crate) mod routes;
+mod token;

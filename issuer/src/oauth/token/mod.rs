@@ -1,0 +1,65 @@
+//! `POST /oauth/token`: the one place that mints permission and refresh tokens.
+
+mod client_credentials;
+mod factors;
+mod refresh;
+#[cfg(test)]
+mod tests;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::http::context::Caller;
+use margrave_shared::basic::Basic;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::form::Form;
+use margrave_shared::permission::{Permission, parse_scope};
+use margrave_shared::wire::token::TokenResponse;
+use std::collections::BTreeSet;
+
+/// The grant type of security tokens.
+pub(super) const FACTORS_GRANT: &str = "urn:margrave:params:oauth:grant-type:factors";
+
+/// The grant types there are, for the metadata.
+pub(super) const GRANT_TYPES: [&str; 3] = ["client_credentials", "refresh_token", FACTORS_GRANT];
+
+/// A token request, read.
+pub(super) struct TokenRequest<'a> {
+    /// The form.
+    pub(super) form: &'a Form,
+    /// The client's Basic credentials.
+    pub(super) basic: Option<Basic>,
+    /// Who calls.
+    pub(super) caller: &'a Caller,
+}
+
+impl TokenRequest<'_> {
+    fn required(&self, name: &'static str) -> Result<&str, Failure> {
+        self.form
+            .get(name)
+            .ok_or_else(|| Failure::explained(ErrorCode::InvalidRequest, format!("`{name}` is missing")))
+    }
+
+    /// The permissions asked for; empty = everything that can be had.
+    fn scope(&self) -> Result<BTreeSet<Permission>, Failure> {
+        parse_scope(self.form.get("scope").unwrap_or(""))
+            .map_err(|_| Failure::explained(ErrorCode::InvalidScope, "`scope` is a list of permissions"))
+    }
+
+    /// Public clients name themselves and must not come with a secret as well (RFC 6749 §2.3).
+    fn public_client(&self) -> Result<&str, Failure> {
+        if self.basic.is_some() {
+            return Err(Failure::explained(ErrorCode::InvalidRequest, "this grant takes no client secret"));
+        }
+        self.required("client_id")
+    }
+}
+
+/// Answers a token request.
+pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<TokenResponse, Failure> {
+    match request.required("grant_type")? {
+        "client_credentials" => client_credentials::grant(app, request).await,
+        FACTORS_GRANT => factors::grant(app, request).await,
+        "refresh_token" => refresh::grant(app, request).await,
+        _ => Err(Failure::denied(ErrorCode::UnsupportedGrantType, "grant_type")),
+    }
+}

@@ -1,0 +1,178 @@
+//! Refresh tokens rotate (RFC 9700 §4.14.2). Who presents one twice ends family and session; the rule is in
+//! `shared::session::rotate`.
+//!
+//! A token is found by its hash and counts by its row, whatever became of the key that signed it.
+
+use super::TokenRequest;
+use super::factors::issue_refresh;
+use crate::accounts::find_account;
+use crate::app::App;
+use crate::audit::Entry;
+use crate::failure::Failure;
+use crate::keys::{open, seal};
+use crate::merchants::find_merchant;
+use crate::sessions::{end_in, find_session, meet_at_refresh};
+use crate::storage::Tx;
+use crate::tokens::{
+    RefreshRow, consume_refresh, find_refresh, mark_child_used, mint_for_person, set_retry_answer,
+};
+use margrave_shared::error::ErrorCode;
+use margrave_shared::permission::Permission;
+use margrave_shared::secret::{SecretKey, secret_hash};
+use margrave_shared::session::Ending;
+use margrave_shared::session::rotate::{FamilyState, Rotation, TokenState, decide};
+use margrave_shared::time::UnixMs;
+use margrave_shared::wire::token::TokenResponse;
+use std::collections::BTreeSet;
+
+const ACT: &str = "token.refresh";
+
+pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<TokenResponse, Failure> {
+    let client = request.public_client()?;
+    let token = request.required("refresh_token")?;
+    let asked = request.scope()?;
+    let now = app.clock.now();
+    let hash = secret_hash(token);
+    let retry_key = request.caller.idempotency_key.as_deref().map(secret_hash);
+
+    let mut tx = app.db.begin().await?;
+    let row = find_refresh(&mut tx, &hash).await?;
+    let Some(row) = row.filter(|row| row.client_id.as_str() == client && row.expires_at > now) else {
+        return refuse(app, tx, request, "unknown_refresh_token", None, now).await;
+    };
+    let session = find_session(&mut tx, &row.sid).await?;
+    let session = session.ok_or(Failure::Internal("a refresh token has no session"))?;
+    let account = find_account(&mut tx, &session.account_id).await?;
+    let account = account.ok_or(Failure::Internal("a session has no account"))?;
+    let merchant = find_merchant(&mut tx, &account.merchant_id).await?;
+
+    let seen =
+        request.caller.session_seen.as_ref().filter(|seen| seen.sid == row.sid).map(|seen| seen.seen_at);
+    let met = meet_at_refresh(app, &mut tx, &session, seen, now).await?;
+    let over = met.is_err()
+        || account.disabled_at.is_some()
+        || merchant.is_none_or(|merchant| merchant.disabled_at.is_some());
+    let family = if over { FamilyState::Over } else { FamilyState::Standing };
+
+    let mut verdict = decide(row.state, family, retry_key, now);
+    // Two processes may both have read a live row: the compare-and-set decides who was first. The loser's use is
+    // the second one, and so reuse.
+    if verdict == Rotation::GiveChild && !consume_refresh(&mut tx, &hash, retry_key, now).await? {
+        verdict = match find_refresh(&mut tx, &hash).await? {
+            Some(now_used) if now_used.state != TokenState::Live => {
+                decide(now_used.state, family, retry_key, now)
+            }
+            _ => Rotation::Reuse,
+        };
+    }
+    match verdict {
+        Rotation::Refuse => refuse(app, tx, request, "session_over", Some(session.sid.as_str()), now).await,
+        Rotation::Reuse => {
+            end_in(app, &mut tx, &session.sid, Ending::Revoked, now).await?;
+            refuse(app, tx, request, "reuse", Some(session.sid.as_str()), now).await
+        }
+        Rotation::RepeatAnswer => {
+            // The loser of a race has read its row before the winner sealed the answer; it reads again.
+            let sealed = find_refresh(&mut tx, &hash).await?.and_then(|row| row.retry_answer);
+            let key = answer_key(token);
+            let opened = sealed.and_then(|sealed| open(&key, "refresh answer", &sealed).ok());
+            match opened.and_then(|plain| serde_json::from_slice(&plain).ok()) {
+                Some(answer) => Ok(answer),
+                None => refuse(app, tx, request, "no_answer_to_repeat", None, now).await,
+            }
+        }
+        Rotation::GiveChild => {
+            if let Some(parent) = &row.parent_hash {
+                mark_child_used(&mut tx, parent, now).await?;
+            }
+            let auth_age_s = now.seconds() - session.auth_time_s;
+            let scope = narrowed(&row.scope, &asked, auth_age_s);
+            if scope.is_empty() {
+                return Err(Failure::denied(ErrorCode::InvalidScope, "nothing_left"));
+            }
+            let audience: Vec<String> = row.audience.split(' ').map(str::to_owned).collect();
+            let child = RefreshRow {
+                parent_hash: Some(hash.to_vec()),
+                state: TokenState::Live,
+                retry_answer: None,
+                ..row.clone()
+            };
+            let refresh_token = issue_refresh(app, &mut tx, &account, &child, now).await?;
+            let mut answer = mint_for_person(app, &account, &session, audience, scope, now)?;
+            answer.refresh_token = Some(refresh_token);
+            if retry_key.is_some() {
+                let plain = serde_json::to_vec(&answer).map_err(|_| Failure::Internal("an answer"))?;
+                let sealed = seal(&answer_key(token), "refresh answer", &plain, app.entropy.bytes());
+                set_retry_answer(&mut tx, &hash, &sealed).await?;
+            }
+            let entry = Entry::done(ACT)
+                .merchant(&account.merchant_id)
+                .actor(format!("account:{}", account.id))
+                .subject(format!("session:{}", session.sid));
+            app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
+            tx.commit().await?;
+            Ok(answer)
+        }
+    }
+}
+
+/// Only who presents the parent again can open the answer that is kept for a retry.
+fn answer_key(token: &str) -> SecretKey {
+    SecretKey::from_bytes(secret_hash(&format!("refresh answer {token}")))
+}
+
+/// What a refresh grants: never more than before, of that what is asked, and nothing that needs a fresher
+/// authentication (api: permissions with a freshness rule drop out).
+fn narrowed(
+    granted: &BTreeSet<Permission>,
+    asked: &BTreeSet<Permission>,
+    auth_age_s: i64,
+) -> BTreeSet<Permission> {
+    granted
+        .iter()
+        .filter(|permission| asked.is_empty() || asked.contains(permission))
+        .filter(|permission| permission.max_auth_age_s().is_none_or(|age| auth_age_s <= age))
+        .cloned()
+        .collect()
+}
+
+/// One answer for every reason; the reason goes to the audit, and what was decided is kept.
+async fn refuse(
+    app: &App,
+    mut tx: Tx,
+    request: &TokenRequest<'_>,
+    reason: &'static str,
+    sid: Option<&str>,
+    now: UnixMs,
+) -> Result<TokenResponse, Failure> {
+    let mut entry = Entry::refused(ACT, reason);
+    if let Some(sid) = sid {
+        entry = entry.subject(format!("session:{sid}"));
+    }
+    app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
+    tx.commit().await?;
+    app.feed.notify();
+    Err(Failure::denied(ErrorCode::InvalidGrant, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::narrowed;
+    use margrave_shared::permission::{parse_scope, print_scope};
+
+    #[test]
+    fn a_refresh_never_widens_and_loses_what_is_stale() {
+        for (granted, asked, age_s, left) in [
+            ("read write", "", 0, "read write"),
+            ("read write", "read", 0, "read"),
+            ("read", "read write", 0, "read"),
+            ("read security", "", 600, "read security"),
+            ("read security", "", 601, "read"),
+            ("read admin:read", "", 1801, "read"),
+            ("security", "security", 601, ""),
+        ] {
+            let scope = narrowed(&parse_scope(granted).unwrap(), &parse_scope(asked).unwrap(), age_s);
+            assert_eq!(print_scope(&scope), left, "{granted} asked {asked} at {age_s}");
+        }
+    }
+}

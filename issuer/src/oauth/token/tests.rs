@@ -1,0 +1,179 @@
+//! The token endpoint's rules over time, over processes, on both databases.
+
+use super::{FACTORS_GRANT, TokenRequest, grant};
+use crate::app::App;
+use crate::factors::verify_credentials;
+use crate::failure::Failure;
+use crate::http::context::Caller;
+use crate::storage::Db;
+use crate::storage::testing::on_both_databases;
+use crate::sweeper::sweep;
+use crate::testing::{PASSWORD, World};
+use margrave_shared::form::Form;
+use margrave_shared::secret::SecretText;
+use margrave_shared::wire::credentials::CredentialsRequest;
+use margrave_shared::wire::token::TokenResponse;
+use std::sync::Arc;
+
+async fn ask(app: &App, form: String, idempotency_key: Option<&str>) -> Result<TokenResponse, &'static str> {
+    let form = Form::parse(form.as_bytes()).unwrap();
+    let caller = Caller { idempotency_key: idempotency_key.map(str::to_owned), ..Caller::default() };
+    match grant(app, &TokenRequest { form: &form, basic: None, caller: &caller }).await {
+        Ok(answer) => Ok(answer),
+        Err(Failure::Denied(denial)) => Err(denial.reason),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+async fn password(world: &World, password: &str) -> Result<String, &'static str> {
+    let request = CredentialsRequest {
+        login: "ALICE".to_owned(),
+        password: SecretText::new(password.to_owned()),
+        merchant_id: world.merchant.id.clone(),
+    };
+    match verify_credentials(&world.app, &request, &Caller::default()).await {
+        Ok(answer) => Ok(answer.security_token),
+        Err(Failure::Denied(denial)) => Err(denial.reason),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+async fn log_in(world: &World) -> TokenResponse {
+    let token = password(world, PASSWORD).await.unwrap();
+    let form = format!("grant_type={FACTORS_GRANT}&client_id={}&security_tokens={token}", world.client);
+    ask(&world.app, form, None).await.unwrap()
+}
+
+async fn refresh(
+    world: &World,
+    app: &App,
+    token: &str,
+    key: Option<&str>,
+) -> Result<TokenResponse, &'static str> {
+    ask(app, format!("grant_type=refresh_token&client_id={}&refresh_token={token}", world.client), key).await
+}
+
+fn refresh_token(answer: &TokenResponse) -> &str {
+    answer.refresh_token.as_deref().unwrap()
+}
+
+async fn two_processes_fifty_refreshes(db: Db) {
+    let world = Arc::new(World::new(db).await);
+    let other = world.another_process().await;
+    for round in 0..5 {
+        let first = Arc::new(log_in(&world).await);
+        let uses: Vec<_> = (0..50)
+            .map(|i| {
+                let (world, first) = (Arc::clone(&world), Arc::clone(&first));
+                let app = if i % 2 == 0 { Arc::clone(&world.app) } else { Arc::clone(&other) };
+                tokio::spawn(async move { refresh(&world, &app, refresh_token(&first), None).await })
+            })
+            .collect();
+        let mut children = Vec::new();
+        for running in uses {
+            if let Ok(answer) = running.await.unwrap() {
+                children.push(answer);
+            }
+        }
+        assert_eq!(children.len(), 1, "round {round}");
+        assert_eq!(refresh(&world, &other, refresh_token(&children[0]), None).await, Err("session_over"));
+    }
+}
+on_both_databases!(two_processes, super::two_processes_fifty_refreshes);
+
+async fn reuse_is_remembered_by_the_next_process(db: Db) {
+    let world = World::new(db).await;
+    let first = log_in(&world).await;
+    let child = refresh(&world, &world.app, refresh_token(&first), None).await.unwrap();
+    let restarted = world.another_process().await;
+    assert_eq!(refresh(&world, &restarted, refresh_token(&first), None).await, Err("reuse"));
+    assert_eq!(refresh(&world, &restarted, refresh_token(&child), None).await, Err("session_over"));
+}
+on_both_databases!(restart, super::reuse_is_remembered_by_the_next_process);
+
+async fn an_honest_retry_gets_the_same_answer_for_ten_seconds(db: Db) {
+    let world = World::new(db).await;
+    let first = log_in(&world).await;
+    let child = refresh(&world, &world.app, refresh_token(&first), Some("k")).await.unwrap();
+    world.pass_s(10);
+    assert_eq!(refresh(&world, &world.app, refresh_token(&first), Some("k")).await, Ok(child.clone()));
+    world.pass_s(1);
+    assert_eq!(refresh(&world, &world.app, refresh_token(&first), Some("k")).await, Err("reuse"));
+    assert_eq!(refresh(&world, &world.app, refresh_token(&child), None).await, Err("session_over"));
+}
+on_both_databases!(retry, super::an_honest_retry_gets_the_same_answer_for_ten_seconds);
+
+async fn what_needs_a_fresh_authentication_drops_out(db: Db) {
+    let world = World::new(db).await;
+    let first = log_in(&world).await;
+    assert_eq!(first.scope, "read security write");
+    world.pass_s(600);
+    let second = refresh(&world, &world.app, refresh_token(&first), None).await.unwrap();
+    assert_eq!(second.scope, "read security write");
+    world.pass_s(1);
+    let third = refresh(&world, &world.app, refresh_token(&second), None).await.unwrap();
+    assert_eq!(third.scope, "read write");
+}
+on_both_databases!(freshness, super::what_needs_a_fresh_authentication_drops_out);
+
+async fn a_refresh_is_no_activity(db: Db) {
+    let world = World::new(db).await;
+    let mut token = log_in(&world).await;
+    for _ in 0..2 {
+        world.pass_s(600);
+        token = refresh(&world, &world.app, refresh_token(&token), None).await.unwrap();
+    }
+    world.pass_s(600);
+    assert_eq!(refresh(&world, &world.app, refresh_token(&token), None).await, Err("session_over"));
+}
+on_both_databases!(idle, super::a_refresh_is_no_activity);
+
+async fn a_hundred_failures_close_the_account_and_a_right_password_counts_anew(db: Db) {
+    let world = World::new(db).await;
+    for _ in 0..99 {
+        assert_eq!(password(&world, "wrong").await, Err("wrong_password"));
+    }
+    assert!(password(&world, PASSWORD).await.is_ok());
+    for _ in 0..100 {
+        assert_eq!(password(&world, "wrong").await, Err("wrong_password"));
+    }
+    assert_eq!(password(&world, PASSWORD).await, Err("too_many_failures"));
+    // It survives a restart: the count is in the database.
+    world.another_process().await;
+    assert_eq!(password(&world, PASSWORD).await, Err("too_many_failures"));
+}
+on_both_databases!(failures, super::a_hundred_failures_close_the_account_and_a_right_password_counts_anew);
+
+async fn the_sweeper_leaves_nothing_of_what_has_died(db: Db) {
+    let world = World::new(db).await;
+    let first = log_in(&world).await;
+    refresh(&world, &world.app, refresh_token(&first), None).await.unwrap();
+    refresh(&world, &world.app, refresh_token(&first), None).await.unwrap_err();
+    assert_eq!(sweep(&world.app, world.app.clock.now()).await.unwrap(), 0, "nothing is dead yet");
+    world.pass_s(13 * 3600 + 1);
+    // A security token, two refresh tokens, a session, an ending.
+    assert_eq!(sweep(&world.app, world.app.clock.now()).await.unwrap(), 5);
+    assert_eq!(sweep(&world.app, world.app.clock.now()).await.unwrap(), 0);
+}
+on_both_databases!(sweeper, super::the_sweeper_leaves_nothing_of_what_has_died);
+
+async fn no_secret_stands_in_the_database(db: Db) {
+    let world = World::new(db).await;
+    password(&world, "CANARY-pw-7f3a").await.unwrap_err();
+    let request = CredentialsRequest {
+        login: "CANARY-login".to_owned(),
+        password: SecretText::new("CANARY-pw".to_owned()),
+        merchant_id: world.merchant.id.clone(),
+    };
+    verify_credentials(&world.app, &request, &Caller::default()).await.unwrap_err();
+    let answer = log_in(&world).await;
+    let child = refresh(&world, &world.app, refresh_token(&answer), Some("CANARY-retry")).await.unwrap();
+    let dump = crate::storage::testing::dump(&world.app.db).await;
+    assert!(dump.contains("unknown_login"), "the audit is in the dump");
+    for secret in
+        ["CANARY", "canary", refresh_token(&answer), refresh_token(&child), &child.access_token, PASSWORD]
+    {
+        assert!(!dump.contains(secret), "{secret:.20} stands in the database");
+    }
+}
+on_both_databases!(canaries, super::no_secret_stands_in_the_database);

@@ -1,0 +1,244 @@
+//! argon2id in a bounded pool: as many at once as there are processors, a limited queue, and no more than a fair
+//! share of it for one address. A flood of logins can neither exhaust memory nor starve everybody else.
+
+use crate::config::PasswordConfig;
+use crate::failure::Failure;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use margrave_shared::limiter::rule::address_key;
+use margrave_shared::password::policy::normal_form;
+use margrave_shared::secret::SecretText;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
+
+/// What a password was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Right.
+    Right,
+    /// Right, and this is its hash with today's parameters.
+    RightRehashed(String),
+    /// Wrong, or there is no hash to be right against.
+    Wrong,
+}
+
+/// The pool.
+#[derive(Debug)]
+pub(crate) struct Kdf {
+    params: Params,
+    running: Arc<Semaphore>,
+    queue: usize,
+    waiting: Mutex<Waiting>,
+    /// A hash of nothing anybody knows, so that an unknown login costs what a wrong password costs.
+    dummy: String,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    total: usize,
+    by_address: HashMap<String, usize>,
+}
+
+/// A place in the queue; leaving it is dropping this.
+struct Place<'a> {
+    kdf: &'a Kdf,
+    key: String,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.kdf.waiting();
+        waiting.total = waiting.total.saturating_sub(1);
+        if let Some(count) = waiting.by_address.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.by_address.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// No address gets more than this part of the queue.
+const FAIR_SHARE: usize = 4;
+
+impl Kdf {
+    /// With the operator's settings; `dummy_salt` and `dummy_password` are random.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] for parameters that argon2 does not take.
+    pub(crate) fn new(
+        config: &PasswordConfig,
+        dummy_password: [u8; 32],
+        dummy_salt: [u8; 16],
+    ) -> Result<Self, Failure> {
+        let params = Params::new(config.memory_kib, config.iterations, config.lanes, None)
+            .map_err(|_| Failure::Internal("argon2 does not take these parameters"))?;
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        let parallel = if config.parallel == 0 { processors } else { config.parallel };
+        let dummy = hash_now(&params, &dummy_password, dummy_salt)?;
+        Ok(Self {
+            params,
+            running: Arc::new(Semaphore::new(parallel)),
+            queue: config.queue + parallel,
+            waiting: Mutex::default(),
+            dummy,
+        })
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, address: Option<IpAddr>) -> Result<Place<'_>, Failure> {
+        let key = address.map(address_key).unwrap_or_default();
+        let mut waiting = self.waiting();
+        let share = (self.queue / FAIR_SHARE).max(2);
+        let own = waiting.by_address.get(&key).copied().unwrap_or(0);
+        if waiting.total >= self.queue || (own >= share && !key.is_empty()) {
+            return Err(Failure::Overloaded);
+        }
+        waiting.total += 1;
+        *waiting.by_address.entry(key.clone()).or_insert(0) += 1;
+        drop(waiting);
+        Ok(Place { kdf: self, key })
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        address: Option<IpAddr>,
+        work: impl FnOnce(&Params) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let _place = self.enter(address)?;
+        let permit = Arc::clone(&self.running).acquire_owned().await;
+        let permit = permit.map_err(|_| Failure::Overloaded)?;
+        let params = self.params.clone();
+        tokio::task::spawn_blocking(move || {
+            // The permit goes with the work: a client that hangs up does not make room for a second hash.
+            let _permit = permit;
+            work(&params)
+        })
+        .await
+        .map_err(|_| Failure::Internal("hashing failed"))
+    }
+
+    /// Hashes a new password.
+    ///
+    /// # Errors
+    /// [`Failure::Overloaded`] when the queue is full.
+    pub(crate) async fn hash(
+        &self,
+        password: SecretText,
+        address: Option<IpAddr>,
+        salt: [u8; 16],
+    ) -> Result<String, Failure> {
+        self.run(address, move |params| hash_now(params, password.expose().as_bytes(), salt)).await?
+    }
+
+    /// Checks a password against a stored hash, or against the dummy when there is none.
+    ///
+    /// # Errors
+    /// [`Failure::Overloaded`] when the queue is full: nothing was evaluated.
+    pub(crate) async fn verify(
+        &self,
+        password: &SecretText,
+        stored: Option<String>,
+        address: Option<IpAddr>,
+        salt: [u8; 16],
+    ) -> Result<Verdict, Failure> {
+        let exists = stored.is_some();
+        let stored = stored.unwrap_or_else(|| self.dummy.clone());
+        // A password beyond all length is wrong, at the price of any other.
+        let normal = normal_form(password).unwrap_or_else(|_| SecretText::new(String::new()));
+        self.run(address, move |params| {
+            let Ok(hash) = PasswordHash::new(&stored) else {
+                return Err(Failure::Internal("a stored password hash cannot be read"));
+            };
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+            let bytes = normal.expose().as_bytes();
+            if argon2.verify_password(bytes, &hash).is_err() || !exists || bytes.is_empty() {
+                return Ok(Verdict::Wrong);
+            }
+            let weaker = Params::try_from(&hash)
+                .is_ok_and(|old| old.m_cost() < params.m_cost() || old.t_cost() < params.t_cost());
+            if weaker {
+                hash_now(params, bytes, salt).map(Verdict::RightRehashed)
+            } else {
+                Ok(Verdict::Right)
+            }
+        })
+        .await?
+    }
+}
+
+fn hash_now(params: &Params, password: &[u8], salt: [u8; 16]) -> Result<String, Failure> {
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    argon2
+        .hash_password_with_salt(password, &salt)
+        .map(|hash| hash.to_string())
+        .map_err(|_| Failure::Internal("argon2 failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kdf(config: &PasswordConfig) -> Kdf {
+        Kdf::new(config, [1; 32], [2; 16]).unwrap()
+    }
+
+    fn secret(text: &str) -> SecretText {
+        SecretText::new(text.into())
+    }
+
+    fn floor() -> PasswordConfig {
+        PasswordConfig { memory_kib: 64, iterations: 1, ..PasswordConfig::default() }
+    }
+
+    #[tokio::test]
+    async fn right_wrong_absent_and_overlong() {
+        let kdf = kdf(&floor());
+        let hash = kdf.hash(secret("correct horse"), None, [3; 16]).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
+        let table = [
+            ("correct horse", Some(hash.clone()), Verdict::Right),
+            ("Correct horse", Some(hash.clone()), Verdict::Wrong),
+            ("", Some(hash.clone()), Verdict::Wrong),
+            ("correct horse", None, Verdict::Wrong),
+            (&"x".repeat(2000), Some(hash), Verdict::Wrong),
+        ];
+        for (password, stored, verdict) in table {
+            assert_eq!(
+                kdf.verify(&secret(password), stored, None, [4; 16]).await.unwrap(),
+                verdict,
+                "{password:.20}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_rehashes_when_the_parameters_rose() {
+        let old = kdf(&floor()).hash(secret("pw"), None, [3; 16]).await.unwrap();
+        let stronger = kdf(&PasswordConfig { memory_kib: 128, ..floor() });
+        let Verdict::RightRehashed(new) =
+            stronger.verify(&secret("pw"), Some(old), None, [4; 16]).await.unwrap()
+        else {
+            panic!("not rehashed")
+        };
+        assert!(new.contains("m=128"));
+        assert_eq!(stronger.verify(&secret("pw"), Some(new), None, [4; 16]).await.unwrap(), Verdict::Right);
+    }
+
+    #[tokio::test]
+    async fn one_address_gets_no_more_than_its_share() {
+        let kdf = kdf(&PasswordConfig { queue: 15, parallel: 1, ..floor() });
+        let flooder = Some("192.0.2.1".parse().unwrap());
+        let places: Vec<_> = (0..10).map(|_| kdf.enter(flooder)).collect();
+        assert_eq!(places.iter().filter(|place| place.is_ok()).count(), 4);
+        assert!(kdf.enter(Some("192.0.2.2".parse().unwrap())).is_ok());
+        drop(places);
+        assert!(kdf.enter(flooder).is_ok());
+        assert_eq!(kdf.waiting().total, 0);
+    }
+}

@@ -1,0 +1,7 @@
+//! Passwords: hashed with argon2id in a bounded pool, checked at the same cost whether an account exists or not.
+
+mod kdf;
+mod store;
+
+pub(crate) use kdf::{Kdf, Verdict};
+pub(crate) use store::{find_hash, put_hash, replace_hash};

@@ -1,0 +1,48 @@
+//! The passwords' SQL.
+
+use crate::storage::{StorageError, Tx, on_tx};
+use margrave_shared::id::AccountId;
+use margrave_shared::time::UnixMs;
+
+const PUT: &str = "INSERT INTO passwords (account_id, hash, changed_at) VALUES ($1, $2, $3)
+    ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at";
+const FIND: &str = "SELECT hash FROM passwords WHERE account_id = $1";
+const REPLACE: &str = "UPDATE passwords SET hash = $3 WHERE account_id = $1 AND hash = $2";
+
+#[cfg(test)]
+const ALL: &[&str] = &[PUT, FIND, REPLACE];
+
+/// Sets an account's password hash (a PHC string).
+pub(crate) async fn put_hash(
+    tx: &mut Tx,
+    account: &AccountId,
+    hash: &str,
+    now: UnixMs,
+) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(PUT).bind(account.as_str()).bind(hash).bind(now.0).execute(c).await.map(|_| ()))
+}
+
+/// An account's password hash.
+pub(crate) async fn find_hash(tx: &mut Tx, account: &AccountId) -> Result<Option<String>, StorageError> {
+    on_tx!(tx, c => sqlx::query_scalar(FIND).bind(account.as_str()).fetch_optional(c).await)
+}
+
+/// Replaces a hash of the same password by a stronger one, unless the password was changed meanwhile.
+pub(crate) async fn replace_hash(
+    tx: &mut Tx,
+    account: &AccountId,
+    old: &str,
+    new: &str,
+) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(REPLACE).bind(account.as_str()).bind(old).bind(new).execute(c).await.map(|_| ()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::storage::testing::{on_both_databases, prepare_all};
+
+    async fn statements_fit_the_schema(db: crate::storage::Db) {
+        prepare_all(&db, super::ALL).await;
+    }
+    on_both_databases!(statements, super::statements_fit_the_schema);
+}

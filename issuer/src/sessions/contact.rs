@@ -1,0 +1,67 @@
+//! A session is met: by the person's own call at the issuer, or by a refresh.
+
+use super::{Session, end, store};
+use crate::app::App;
+use crate::failure::Failure;
+use crate::storage::Tx;
+use margrave_shared::session::policy::touch_window_ms;
+use margrave_shared::session::state::decide;
+use margrave_shared::session::{Contact, Ending, SessionVerdict};
+use margrave_shared::time::UnixMs;
+
+/// Activity is written at most this often, in seconds.
+const TOUCH_S: i64 = 60;
+
+/// Meets a session in an act of its person; an act moves the deadline.
+///
+/// # Errors
+/// The storage's.
+pub(crate) async fn meet(
+    app: &App,
+    tx: &mut Tx,
+    session: &Session,
+    now: UnixMs,
+) -> Result<Result<(), Ending>, Failure> {
+    judge(app, tx, session, session.seen_at, Contact::Activity, now).await
+}
+
+/// Meets a session at a refresh, which is no activity: idle counts from the latest of login, the issuer's own calls,
+/// reports, and what the edge says it has seen.
+pub(crate) async fn meet_at_refresh(
+    app: &App,
+    tx: &mut Tx,
+    session: &Session,
+    seen_by_edge: Option<UnixMs>,
+    now: UnixMs,
+) -> Result<Result<(), Ending>, Failure> {
+    // An edge cannot have seen the future.
+    let seen = seen_by_edge.map_or(session.seen_at, |at| at.min(now).max(session.seen_at));
+    judge(app, tx, session, seen, Contact::Question, now).await
+}
+
+async fn judge(
+    app: &App,
+    tx: &mut Tx,
+    session: &Session,
+    seen_at: UnixMs,
+    contact: Contact,
+    now: UnixMs,
+) -> Result<Result<(), Ending>, Failure> {
+    let mut row = session.row();
+    row.touched_at = seen_at;
+    match decide(Some(row), session.limits, session.started_at, contact, now) {
+        SessionVerdict::Alive { row, .. } => {
+            let window_ms = touch_window_ms(session.limits.idle_s, TOUCH_S);
+            if row.touched_at.since(session.seen_at) > window_ms {
+                store::update_seen(tx, &session.sid, row.touched_at).await?;
+            }
+            Ok(Ok(()))
+        }
+        SessionVerdict::Ended { ending, .. } => {
+            if session.ending.is_none() {
+                end::end(app, tx, &session.sid, ending, now).await?;
+            }
+            Ok(Err(ending))
+        }
+    }
+}

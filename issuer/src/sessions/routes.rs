@@ -1,0 +1,67 @@
+//! `/v1/sessions`, `/v1/logout` and `/v1/edge/reports`.
+
+use super::report::take_report;
+use super::{end_session, find_by_account};
+use crate::accounts::routes::json;
+use crate::app::App;
+use crate::http::bearer::authenticate;
+use crate::http::error::ApiError;
+use crate::http::incoming::Incoming;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::id::SessionId;
+use std::sync::Arc;
+
+/// The account's sessions.
+pub(crate) async fn list(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, ApiError> {
+    let presented = authenticate(&app, &incoming).await?;
+    let account = presented.account.as_ref().ok_or(ApiError::new(ErrorCode::InsufficientPermission))?;
+    let mut tx = app.db.read().await?;
+    let sessions = find_by_account(&mut tx, &account.id).await?;
+    let current = presented.claims.sid.as_ref();
+    let sessions: Vec<_> = sessions
+        .iter()
+        .map(|session| {
+            let mut value = serde_json::to_value(session).unwrap_or_default();
+            if let Some(object) = value.as_object_mut() {
+                object.insert("current".to_owned(), (Some(&session.sid) == current).into());
+            }
+            value
+        })
+        .collect();
+    Ok(json(StatusCode::OK, &serde_json::json!({ "sessions": sessions })))
+}
+
+/// Ends one of the account's sessions; `current` is the one of the token.
+pub(crate) async fn end(
+    State(app): State<Arc<App>>,
+    Path(sid): Path<String>,
+    incoming: Incoming,
+) -> Result<StatusCode, ApiError> {
+    let presented = authenticate(&app, &incoming).await?;
+    let account = presented.account.as_ref().ok_or(ApiError::new(ErrorCode::InsufficientPermission))?;
+    let not_found = || ApiError::new(ErrorCode::NotFound);
+    let sid = match sid.as_str() {
+        "current" => presented.claims.sid.clone().ok_or_else(not_found)?,
+        text => SessionId::parse(text).map_err(|_| not_found())?,
+    };
+    end_session(&app, &account.id, &sid, &presented.actor(), &incoming.caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends the session of the token.
+pub(crate) async fn logout(State(app): State<Arc<App>>, incoming: Incoming) -> Result<StatusCode, ApiError> {
+    end(State(app), Path("current".to_owned()), incoming).await
+}
+
+/// What an edge has seen.
+pub(crate) async fn reports(State(app): State<Arc<App>>, incoming: Incoming) -> Result<StatusCode, ApiError> {
+    let edge = incoming.caller.edge.as_ref().ok_or(ApiError::new(ErrorCode::EdgeRequired))?;
+    incoming.expect_type("application/json")?;
+    let report =
+        serde_json::from_slice(&incoming.body).map_err(|_| ApiError::new(ErrorCode::InvalidRequest))?;
+    take_report(&app, edge, &report).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

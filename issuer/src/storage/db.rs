@@ -1,0 +1,130 @@
+//! One handle for both databases, and the macro that runs one statement on either.
+
+use super::StorageError;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+/// An open database.
+#[derive(Debug, Clone)]
+pub(crate) enum Db {
+    /// SQLite in WAL mode: many readers, and one writer so that writers of one process queue instead of colliding.
+    Sqlite {
+        /// For transactions that only read.
+        readers: SqlitePool,
+        /// For transactions that write; one connection.
+        writer: SqlitePool,
+    },
+    /// PostgreSQL.
+    Postgres(PgPool),
+}
+
+/// An open transaction. Dropped without [`Tx::commit`], nothing of it happened.
+pub(crate) enum Tx {
+    /// On SQLite.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// On PostgreSQL.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// Runs one expression on whichever database the transaction belongs to: `on_tx!(tx, c => query.fetch_one(c).await)`.
+macro_rules! on_tx {
+    ($tx:expr, $connection:ident => $body:expr) => {
+        match $tx {
+            $crate::storage::Tx::Sqlite(inner) => {
+                let $connection = &mut **inner;
+                $body
+            }
+            $crate::storage::Tx::Postgres(inner) => {
+                let $connection = &mut **inner;
+                $body
+            }
+        }
+        .map_err($crate::storage::StorageError::from)
+    };
+}
+pub(crate) use on_tx;
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Db {
+    /// Opens `sqlite:path` or `postgres://…`. A SQLite file is made if it is not there.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the URL cannot be read or the database cannot be reached.
+    pub(crate) async fn open(url: &str, connections: u32) -> Result<Self, StorageError> {
+        if url.starts_with("postgres") {
+            let options = PgConnectOptions::from_str(url)?.application_name("margrave");
+            let pool = PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(BUSY_TIMEOUT)
+                .connect_with(options)
+                .await?;
+            return Ok(Self::Postgres(pool));
+        }
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A power cut, too, must not bring a spent refresh token back to life.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = |most: u32| {
+            SqlitePoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(BUSY_TIMEOUT)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .connect_with(options.clone())
+        };
+        let writer = pool(1).await?;
+        Ok(Self::Sqlite { readers: pool(connections.min(8)).await?, writer })
+    }
+
+    /// Begins a transaction that may write. On SQLite it takes the write lock at once, so that no read in it is
+    /// outdated when it writes.
+    pub(crate) async fn begin(&self) -> Result<Tx, StorageError> {
+        Ok(match self {
+            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Begins a transaction that only reads.
+    pub(crate) async fn read(&self) -> Result<Tx, StorageError> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Whether the database answers.
+    pub(crate) async fn ping(&self) -> Result<(), StorageError> {
+        let mut tx = self.read().await?;
+        on_tx!(&mut tx, c => sqlx::query("SELECT 1").execute(c).await.map(|_| ()))
+    }
+
+    /// Closes all connections, after the running transactions.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite { readers, writer } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Makes all of it happen.
+    pub(crate) async fn commit(self) -> Result<(), StorageError> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! The database: SQLite or PostgreSQL behind one SQL text. No capability's SQL stands here.
+
+mod db;
+mod error;
+mod migrate;
+
+pub(crate) use db::{Db, Tx, on_tx};
+pub(crate) use error::StorageError;
+pub(crate) use migrate::{is_current, migrate};
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,43 @@
+//! Removes what has died, in bounded batches. Safe with several processes: deleting a row twice is no harm.
+
+use crate::app::App;
+use crate::storage::StorageError;
+use crate::{factors, revocations, sessions, tokens};
+use margrave_shared::time::UnixMs;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a process sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// The most rows of one table in one transaction: short enough that nobody waits for the lock.
+const BATCH: i64 = 500;
+
+/// Sweeps until the process ends.
+pub(crate) async fn run(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        match sweep(&app, app.clock.now()).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::debug!(rows, "swept"),
+            Err(error) => tracing::warn!(%error, "the sweeper will try again"),
+        }
+    }
+}
+
+/// Sweeps every table until nothing dead is left; gives how many rows went.
+pub(crate) async fn sweep(app: &App, now: UnixMs) -> Result<u64, StorageError> {
+    let mut total = 0;
+    loop {
+        let mut tx = app.db.begin().await?;
+        let rows = factors::delete_dead(&mut tx, now, BATCH).await?
+            + tokens::delete_dead(&mut tx, now, BATCH).await?
+            + sessions::delete_dead(&mut tx, now, BATCH).await?
+            + revocations::store::delete_dead(&mut tx, now, BATCH).await?;
+        tx.commit().await?;
+        total += rows;
+        if rows == 0 {
+            return Ok(total);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A whole issuer in a test: the real use cases on a real database, with a clock that the test moves.
+
+use crate::accounts::{NewAccount, create_account};
+use crate::app::App;
+use crate::applications::{Class, create_application};
+use crate::clock::Clock;
+use crate::config::{Config, PasswordConfig};
+use crate::http::context::Caller;
+use crate::merchants::{Merchant, MerchantSettings, NewMerchant, Service, create_merchant};
+use crate::storage::Db;
+use margrave_shared::id::ClientId;
+use margrave_shared::permission::parse_scope;
+use margrave_shared::secret::{SecretKey, SecretText};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Where every test begins: some time in 2027.
+const START_MS: i64 = 1_800_000_000_000;
+
+/// The password of the test's person.
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// An issuer with one merchant, one application and one person.
+pub(crate) struct World {
+    pub(crate) app: Arc<App>,
+    pub(crate) merchant: Merchant,
+    pub(crate) client: ClientId,
+    clock: Arc<AtomicI64>,
+    config: Config,
+}
+
+fn config() -> Config {
+    Config {
+        public_url: "https://issuer.test".to_owned(),
+        direct: true,
+        // As cheap as argon2 permits: these tests are about everything else.
+        password: PasswordConfig { memory_kib: 8, iterations: 1, queue: 512, ..PasswordConfig::default() },
+        ..Config::default()
+    }
+}
+
+impl World {
+    /// A new world on a database.
+    pub(crate) async fn new(db: Db) -> Self {
+        let clock = Arc::new(AtomicI64::new(START_MS));
+        let config = config();
+        let app = start(&config, db, &clock).await;
+        let caller = Caller::operator();
+        let permissions = parse_scope("read write security").unwrap();
+        let new = NewMerchant {
+            name: "Test".to_owned(),
+            platform: false,
+            services: vec![Service { audience: "svc".to_owned(), permissions }],
+            settings: MerchantSettings::default(),
+        };
+        let merchant = create_merchant(&app, new, "operator", &caller).await.unwrap();
+        let application = create_application(&app, &merchant.id, "App", Class::Web, &caller).await.unwrap();
+        let new = NewAccount { username: "Alice".into(), password: Some(SecretText::new(PASSWORD.into())) };
+        create_account(&app, &merchant.id, new, "operator", &caller).await.unwrap();
+        Self { app, merchant, client: application.id, clock, config }
+    }
+
+    /// Another process on the same database.
+    pub(crate) async fn another_process(&self) -> Arc<App> {
+        start(&self.config, self.app.db.clone(), &self.clock).await
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass_s(&self, seconds: i64) {
+        self.clock.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+}
+
+async fn start(config: &Config, db: Db, clock: &Arc<AtomicI64>) -> Arc<App> {
+    let key = SecretKey::from_bytes([5; 32]);
+    Arc::new(App::build(config, &key, db, Clock::Manual(Arc::clone(clock))).await.unwrap())
+}

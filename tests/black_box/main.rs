@@ -1,0 +1,25 @@
+//! Black-box tests: the real issuer, the real Worker in `workerd`, the real databases. Every test starts its own
+//! system with a fresh state folder and free ports.
+//!
+//! Run them with `cargo xtask test`, which builds the programs first and starts a PostgreSQL.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this is a test binary; what fails should say so and stop"
+)]
+
+mod forged;
+mod http;
+mod key_rotation;
+mod keys_of_a_strange_issuer;
+mod layout;
+mod login_limits;
+mod merchant_key;
+mod refresh;
+mod revocation;
+mod session_timeouts;
+mod strange_paths_and_headers;
+mod system;

@@ -1,0 +1,90 @@
+//! What is ended is refused at the edge within a second.
+
+use crate::http::{Answer, get, post_form, send};
+use crate::system::{System, up};
+use std::time::{Duration, Instant};
+
+/// The bound on revocation.
+const BOUND: Duration = Duration::from_secs(1);
+
+/// Asks until the edge refuses; fails when that takes longer than the bound.
+#[expect(clippy::disallowed_methods, reason = "the bound is one of real time")]
+pub(crate) async fn until_refused(system: &System, path: &str, token: &str) -> Answer {
+    let started = Instant::now();
+    loop {
+        let answer = system.call(path, token).await;
+        if answer.status != 200 {
+            return answer.expect(401);
+        }
+        // The test machine may be busy: the last accepted request must lie within twice the bound.
+        assert!(started.elapsed() < 2 * BOUND, "still accepted after {:?}", started.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn logging_out_ends_the_session_at_the_edge_and_its_refresh_token() {
+    let system = up(&[]).await;
+    let person = system.log_in().await;
+    let other = system.log_in().await;
+    system.call("/api/full/x", &person.access).await.expect(200);
+    let authorization = format!("Bearer {}", person.access);
+    send("POST", &system.edge("/auth/v1/logout"), &[("authorization", &authorization)], None)
+        .await
+        .expect(204);
+    assert_eq!(until_refused(&system, "/api/full/x", &person.access).await.code(), "session_ended");
+    let refused = system.refresh_at(&system.edge("/auth"), &person.refresh, &[]).await.expect(400);
+    assert_eq!(refused.code(), "invalid_grant");
+    // Exactly that session, and no other.
+    system.call("/api/full/x", &other.access).await.expect(200);
+    // The issuer itself refuses at once.
+    get(&system.issuer("/v1/me"), &[("authorization", &authorization)]).await.expect(401);
+}
+
+#[tokio::test]
+async fn disabling_an_account_ends_everything_it_has() {
+    let system = up(&[]).await;
+    let person = system.log_in().await;
+    let spare = system.security_token().await;
+    let account = crate::system::claims(&person.access)["account_id"].as_str().unwrap().to_owned();
+    system.call("/api/x", &person.access).await.expect(200);
+    system.admin("POST", &format!("/accounts/{account}/disable"), None).await.expect(204);
+    assert_eq!(until_refused(&system, "/api/x", &person.access).await.code(), "session_ended");
+    system.refresh_at(&system.edge("/auth"), &person.refresh, &[]).await.expect(400);
+    let refused = system.factors_grant(&spare, &[]).await.expect(400);
+    assert_eq!(refused.code(), "invalid_grant");
+    let wrong = system.attempt(system.fact("username"), "wrong").await.expect(401);
+    let right = system.attempt(system.fact("username"), system.fact("password")).await.expect(401);
+    let without_id = |answer: &Answer| {
+        let mut json = answer.json();
+        json["request_id"] = "".into();
+        json
+    };
+    assert_eq!(without_id(&wrong), without_id(&right), "disabled looks like wrong");
+    system.admin("POST", &format!("/accounts/{account}/disable"), None).await.expect(409);
+}
+
+#[tokio::test]
+async fn one_token_is_revoked_in_every_spelling() {
+    let system = up(&[]).await;
+    let person = system.log_in().await;
+    system.call("/api/x", &person.access).await.expect(200);
+    let pairs = [("token", person.access.as_str()), ("client_id", system.fact("client_id"))];
+    // Somebody else's client ends nothing.
+    let foreign = [("token", person.access.as_str()), ("client_id", "somebody-else")];
+    post_form(&system.edge("/auth/oauth/revoke"), &[], &foreign).await.expect(200);
+    tokio::time::sleep(BOUND).await;
+    system.call("/api/x", &person.access).await.expect(200);
+    post_form(&system.edge("/auth/oauth/revoke"), &[], &pairs).await.expect(200);
+    assert_eq!(until_refused(&system, "/api/x", &person.access).await.code(), "invalid_token");
+    let stem = &person.access[..person.access.len() - 1];
+    for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=".chars() {
+        system.call("/api/x", &format!("{stem}{last}")).await.expect(401);
+    }
+    // The session goes on with another token.
+    let again = system.refresh_at(&system.edge("/auth"), &person.refresh, &[]).await.expect(200);
+    system.call("/api/x", &again.text("access_token")).await.expect(200);
+    // An unknown token is no error.
+    let nonsense = [("token", "nonsense"), ("client_id", system.fact("client_id"))];
+    post_form(&system.edge("/auth/oauth/revoke"), &[], &nonsense).await.expect(200);
+}

@@ -1,0 +1,196 @@
+//! A running system, started by `cargo xtask up --json` or `cargo xtask edge --json`.
+
+use crate::http::{Answer, basic, get, post_form, post_json};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// The grant type of security tokens.
+pub(crate) const FACTORS: &str = "urn:margrave:params:oauth:grant-type:factors";
+
+/// A running system; dropped, it stops.
+pub(crate) struct System {
+    child: Child,
+    state: PathBuf,
+    facts: Value,
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        // The commands stop their children when asked to; killing them would leave those behind.
+        if let Some(id) = self.child.id() {
+            let _ = std::process::Command::new("kill").arg("-TERM").arg(id.to_string()).status();
+            for _ in 0..100 {
+                if let Ok(Some(_)) = self.child.try_wait() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+        }
+        let _ = std::fs::remove_dir_all(&self.state);
+    }
+}
+
+fn new_state() -> PathBuf {
+    let mut path = std::env::temp_dir();
+    let unique = format!("margrave-{}-{:?}", std::process::id(), std::thread::current().id());
+    path.push(unique.replace(['(', ')'], ""));
+    path
+}
+
+async fn start(arguments: &[&str], state: PathBuf) -> System {
+    let xtask = std::env::var("MARGRAVE_XTASK").expect("MARGRAVE_XTASK is not set: run `cargo xtask test`");
+    let mut child = Command::new(xtask)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.next_line().await.unwrap().expect("it ended before everything answered");
+    System { child, state, facts: serde_json::from_str(&line).unwrap() }
+}
+
+/// Issuer, edge and demo origin with settings.
+pub(crate) async fn up(settings: &[&str]) -> System {
+    up_with(settings, &[]).await
+}
+
+/// The same with further options.
+pub(crate) async fn up_with(settings: &[&str], options: &[&str]) -> System {
+    let state = new_state();
+    let folder = state.to_string_lossy().into_owned();
+    let mut arguments = vec!["up", "--json", "--fresh", "--state", &folder];
+    arguments.extend(options);
+    for setting in settings {
+        arguments.extend(["--set", setting]);
+    }
+    start(&arguments, state.clone()).await
+}
+
+/// An edge alone.
+pub(crate) async fn edge(issuer: &str, origin: &str, settings: &[&str]) -> System {
+    let state = new_state();
+    let folder = state.to_string_lossy().into_owned();
+    let mut arguments = vec!["edge", "--json", "--state", &folder, "--issuer", issuer, "--origin", origin];
+    for setting in settings {
+        arguments.extend(["--set", setting]);
+    }
+    start(&arguments, state.clone()).await
+}
+
+/// The tokens of a person who has logged in.
+#[derive(Debug, Clone)]
+pub(crate) struct LoggedIn {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+impl System {
+    /// A member of the line that `up --json` prints.
+    pub(crate) fn fact(&self, name: &str) -> &str {
+        self.facts[name].as_str().unwrap_or_else(|| panic!("{name} is missing"))
+    }
+
+    /// A URL at the edge.
+    pub(crate) fn edge(&self, path: &str) -> String {
+        format!("{}{path}", self.fact("edge"))
+    }
+
+    /// A URL at the issuer.
+    pub(crate) fn issuer(&self, path: &str) -> String {
+        format!("{}{path}", self.fact("issuer"))
+    }
+
+    /// A request to the edge with a token.
+    pub(crate) async fn call(&self, path: &str, token: &str) -> Answer {
+        get(&self.edge(path), &[("authorization", &format!("Bearer {token}"))]).await
+    }
+
+    /// A token of the demo's key.
+    pub(crate) async fn key_token(&self) -> String {
+        self.token_of("key_id", "key_secret").await
+    }
+
+    /// A token of the administrator's key.
+    pub(crate) async fn admin_token(&self) -> String {
+        self.token_of("admin_key_id", "admin_key_secret").await
+    }
+
+    async fn token_of(&self, id: &str, secret: &str) -> String {
+        let authorization = basic(self.fact(id), self.fact(secret));
+        let answer = post_form(
+            &self.issuer("/oauth/token"),
+            &[("authorization", &authorization)],
+            &[("grant_type", "client_credentials")],
+        )
+        .await;
+        answer.expect(200).text("access_token")
+    }
+
+    /// One login attempt through the edge.
+    pub(crate) async fn attempt(&self, login: &str, password: &str) -> Answer {
+        self.attempt_from(login, password, &[]).await
+    }
+
+    /// One login attempt through the edge with headers.
+    pub(crate) async fn attempt_from(&self, login: &str, password: &str, headers: &[(&str, &str)]) -> Answer {
+        let body = json!({ "login": login, "password": password, "merchant_id": self.fact("merchant_id") });
+        post_json(&self.edge("/auth/v1/factors/credentials"), headers, &body).await
+    }
+
+    /// A security token of the demo's account.
+    pub(crate) async fn security_token(&self) -> String {
+        self.attempt(self.fact("username"), self.fact("password")).await.expect(200).text("security_token")
+    }
+
+    /// The factors grant.
+    pub(crate) async fn factors_grant(&self, security_tokens: &str, more: &[(&str, &str)]) -> Answer {
+        let mut pairs = vec![
+            ("grant_type", FACTORS),
+            ("client_id", self.fact("client_id")),
+            ("security_tokens", security_tokens),
+        ];
+        pairs.extend(more);
+        post_form(&self.edge("/auth/oauth/token"), &[], &pairs).await
+    }
+
+    /// A refresh, at the issuer itself.
+    pub(crate) async fn refresh_at(&self, base: &str, token: &str, headers: &[(&str, &str)]) -> Answer {
+        let pairs = [
+            ("grant_type", "refresh_token"),
+            ("client_id", self.fact("client_id")),
+            ("refresh_token", token),
+        ];
+        post_form(&format!("{base}/oauth/token"), headers, &pairs).await
+    }
+
+    /// Logs the demo's person in.
+    pub(crate) async fn log_in(&self) -> LoggedIn {
+        let security_token = self.security_token().await;
+        let answer = self.factors_grant(&security_token, &[]).await.expect(200);
+        let access = answer.text("access_token");
+        LoggedIn { refresh: answer.text("refresh_token"), access }
+    }
+
+    /// A request to the administration as the demo's administrator.
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let authorization = format!("Bearer {}", self.admin_token().await);
+        crate::http::send(
+            method,
+            &self.issuer(&format!("/admin/v1{path}")),
+            &[("authorization", &authorization)],
+            body,
+        )
+        .await
+    }
+}
+
+/// The claims of a token, not verified.
+pub(crate) fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&margrave_shared::base64::decode_url(payload).unwrap()).unwrap()
+}

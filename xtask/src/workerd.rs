@@ -1,0 +1,177 @@
+//! An edge in workerd: its configuration and its start.
+
+use crate::processes::Process;
+use crate::secrets::{Secrets, write_private};
+use crate::tools::Tools;
+use crate::{Outcome, origin, workspace};
+use std::path::{Path, PathBuf};
+use tokio::process::Command;
+
+/// What an edge is started with.
+#[derive(Debug)]
+pub(crate) struct EdgePlan<'a> {
+    /// The folder for its files and objects.
+    pub(crate) folder: PathBuf,
+    /// Its port.
+    pub(crate) port: u16,
+    /// The issuer's URL, http on a host and port.
+    pub(crate) issuer: &'a str,
+    /// The origin's URL.
+    pub(crate) origin: &'a str,
+    /// Its id at the issuer.
+    pub(crate) edge_id: &'a str,
+    /// The merchants it serves, as TOML.
+    pub(crate) merchants: String,
+    /// What `--set` says.
+    pub(crate) overrides: String,
+    /// Its secrets.
+    pub(crate) secrets: &'a Secrets,
+}
+
+/// The audience of the demo's service.
+pub(crate) const AUDIENCE: &str = "margrave-demo";
+
+/// The demo's routes.
+const ROUTES: &str = r#"
+[[route]]
+path = "/public/*"
+public = true
+
+[[route]]
+path = "/api/*"
+permissions = ["read"]
+
+[[route]]
+path = "/api/write/*"
+permissions = ["write"]
+
+[[route]]
+path = "/api/full/*"
+permissions = ["read"]
+user_types = ["full"]
+
+[[route]]
+path = "/api/fresh/*"
+permissions = ["read"]
+max_auth_age = "60s"
+
+[[route]]
+path = "/api/stale/*"
+permissions = ["read"]
+on_state_failure = "stale:30s"
+
+[[route]]
+path = "/api/admin/*"
+permissions = ["admin:read"]
+"#;
+
+/// Host and port of an http URL.
+pub(crate) fn authority(url: &str) -> Outcome<&str> {
+    let rest = url.strip_prefix("http://").ok_or_else(|| {
+        format!(
+            "{url}: only http:// is spoken here; put a proxy in front, or deploy with wrangler for https://"
+        )
+    })?;
+    let authority = rest.trim_end_matches('/');
+    if authority.is_empty() || authority.contains('/') {
+        return Err(format!("{url}: write it as http://host:port"));
+    }
+    Ok(authority)
+}
+
+/// An address as workerd takes it: with a port.
+fn address(authority: &str) -> String {
+    if authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())) {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    }
+}
+
+/// Starts workerd and waits until the edge answers.
+pub(crate) async fn start(tools: &Tools, plan: &EdgePlan<'_>) -> Outcome<Process> {
+    write_files(plan)?;
+    let log = plan.folder.join("workerd.log");
+    let mut command = Command::new(tools.workerd()?);
+    command
+        .args(["serve", "--experimental", "config.capnp"])
+        .current_dir(&plan.folder)
+        .env("EDGE_OVERRIDES", &plan.overrides)
+        .env("EDGE_SIGNING_KEY", &plan.secrets.edge_signing_key)
+        .env("HOP_KEY", format!("{}:{}", origin::HOP_KEY_ID, plan.secrets.hop_key))
+        .env("LIMITER_KEY", &plan.secrets.limiter_key);
+    let mut process = Process::start("edge", &mut command, &log)?;
+    process.wait_for(&format!("http://127.0.0.1:{}/.margrave/health", plan.port), &log).await?;
+    Ok(process)
+}
+
+fn write_files(plan: &EdgePlan<'_>) -> Outcome<()> {
+    let folder = &plan.folder;
+    std::fs::create_dir_all(folder.join("objects"))
+        .map_err(|error| format!("{}: {error}", folder.display()))?;
+    let root = workspace::root()?;
+    for (from, to) in [
+        ("edge/build/entry.js", "entry.js"),
+        ("edge/build/index.js", "index.js"),
+        ("edge/build/index_bg.wasm", "index_bg.wasm"),
+    ] {
+        copy(&root.join(from), &folder.join(to))?;
+    }
+    let EdgePlan { issuer, origin, edge_id, merchants, .. } = plan;
+    let toml = format!(
+        "issuer = \"{issuer}\"\nissuer_url = \"{issuer}\"\norigin_url = \"{origin}\"\naudience = \"{AUDIENCE}\"\n\
+         merchants = {merchants}\nedge_id = \"{edge_id}\"\nclient_address = \"peer\"\n{ROUTES}"
+    );
+    write_private(&folder.join("edge.toml"), &toml)?;
+    let port = plan.port;
+    let issuer = address(authority(issuer)?);
+    let origin = address(authority(origin)?);
+    let config = format!(
+        r#"using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [
+    (name = "edge", worker = .edge),
+    (name = "issuer", external = (address = "{issuer}", http = ())),
+    (name = "origin", external = (address = "{origin}", http = ())),
+    (name = "objects", disk = (path = "objects", writable = true)),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:{port}", http = (), service = "edge")],
+);
+
+const edge :Workerd.Worker = (
+  modules = [
+    (name = "entry.js", esModule = embed "entry.js"),
+    (name = "index.js", esModule = embed "index.js"),
+    (name = "index_bg.wasm", wasm = embed "index_bg.wasm"),
+    (name = "edge.toml", text = embed "edge.toml"),
+  ],
+  compatibilityDate = "2026-11-01",
+  durableObjectNamespaces = [
+    (className = "AccountObject", uniqueKey = "margrave-accounts", enableSql = true),
+    (className = "LimiterObject", uniqueKey = "margrave-limiters", enableSql = true),
+    (className = "FeedObject", uniqueKey = "margrave-feed", enableSql = true),
+  ],
+  durableObjectStorage = (localDisk = "objects"),
+  bindings = [
+    (name = "ACCOUNTS", durableObjectNamespace = "AccountObject"),
+    (name = "LIMITERS", durableObjectNamespace = "LimiterObject"),
+    (name = "FEED", durableObjectNamespace = "FeedObject"),
+    (name = "ISSUER", service = "issuer"),
+    (name = "ORIGIN", service = "origin"),
+    (name = "EDGE_OVERRIDES", fromEnvironment = "EDGE_OVERRIDES"),
+    (name = "EDGE_SIGNING_KEY", fromEnvironment = "EDGE_SIGNING_KEY"),
+    (name = "HOP_KEY", fromEnvironment = "HOP_KEY"),
+    (name = "LIMITER_KEY", fromEnvironment = "LIMITER_KEY"),
+  ],
+);
+"#
+    );
+    write_private(&folder.join("config.capnp"), &config)
+}
+
+fn copy(from: &Path, to: &Path) -> Outcome<()> {
+    std::fs::copy(from, to)
+        .map(|_| ())
+        .map_err(|error| format!("{} cannot be copied: {error}", from.display()))
+}
