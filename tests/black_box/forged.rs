@@ -296,7 +296,8 @@ async fn ten_thousand_hostile_requests_do_not_cost_the_instance() {
         let mut requests = Vec::new();
         for _ in 0..100 {
             let mut token = genuine.clone().into_bytes();
-            for _ in 0..=random() % 4 {
+            // At least one byte differs: a genuine token on a genuine path would rightly pass.
+            while token == genuine.as_bytes() || !random().is_multiple_of(3) {
                 let at = random() as usize % token.len();
                 token[at] = 0x21 + (random() % 94) as u8;
             }
