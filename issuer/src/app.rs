@@ -76,7 +76,7 @@ impl App {
             min_password_chars: config.password.min_chars,
             db,
         };
-        rotate(&app, Rotation::OnSchedule, &Caller::default()).await?;
+        rotate(&app, Rotation::OnSchedule, "start", &Caller::default()).await?;
         Ok(app)
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Options {
     /// Where its objects and logs lie. Default: a folder of its own in the target folder, emptied at the start.
     #[arg(long)]
     state: Option<PathBuf>,
-    /// A setting, as edge.<section>.<key>=<value>; repeatable.
+    /// A setting, as `edge.SECTION.KEY=VALUE`; repeatable.
     #[arg(long = "set")]
     settings: Vec<String>,
     /// The edge's port. Default: a free one.

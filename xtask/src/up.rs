@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// Use this PostgreSQL instead of a SQLite file.
     #[arg(long)]
     postgres: Option<String>,
-    /// A setting, as issuer.<section>.<key>=<value> or edge.<section>.<key>=<value>; repeatable.
+    /// A setting, as `issuer.SECTION.KEY=VALUE` or `edge.SECTION.KEY=VALUE`; repeatable.
     #[arg(long = "set")]
     settings: Vec<String>,
     /// The issuer's port. Default: a free one.

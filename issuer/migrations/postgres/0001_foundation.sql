@@ -86,6 +86,7 @@ CREATE TABLE sessions (
   sid TEXT NOT NULL PRIMARY KEY,
   merchant_id TEXT NOT NULL,
   account_id TEXT NOT NULL REFERENCES accounts (id),
+  generation BIGINT NOT NULL,
   client_id TEXT NOT NULL,
   started_at BIGINT NOT NULL,
   seen_at BIGINT NOT NULL,

@@ -86,6 +86,7 @@ CREATE TABLE sessions (
   sid TEXT NOT NULL PRIMARY KEY,
   merchant_id TEXT NOT NULL,
   account_id TEXT NOT NULL REFERENCES accounts (id),
+  generation INTEGER NOT NULL,
   client_id TEXT NOT NULL,
   started_at INTEGER NOT NULL,
   seen_at INTEGER NOT NULL,

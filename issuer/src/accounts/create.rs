@@ -67,7 +67,6 @@ pub(crate) async fn create_account(
         username: username.display().to_owned(),
         x_address,
         generation: 0,
-        failures: 0,
         created_at: now,
         disabled_at: None,
     })

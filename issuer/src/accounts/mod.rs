@@ -16,7 +16,7 @@ use margrave_shared::x_address::XAddress;
 use serde::Serialize;
 
 /// The most consecutive failures before an account can be reached by recovery only (NIST SP 800-63B-4 §3.2.2).
-pub(crate) const MAX_FAILURES: i64 = 100;
+const MAX_FAILURES: i64 = 100;
 
 /// An account.
 #[derive(Debug, Clone, Serialize)]
@@ -31,9 +31,6 @@ pub(crate) struct Account {
     pub(crate) x_address: XAddress,
     /// Raised by whatever ends all its tokens.
     pub(crate) generation: i64,
-    /// Consecutive wrong passwords.
-    #[serde(skip)]
-    pub(crate) failures: i64,
     /// When it was made.
     pub(crate) created_at: UnixMs,
     /// Since when it is disabled.

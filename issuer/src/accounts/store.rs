@@ -1,6 +1,6 @@
 //! The accounts' SQL.
 
-use super::Account;
+use super::{Account, MAX_FAILURES};
 use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::id::{AccountId, MerchantId};
 use margrave_shared::login::{Login, Username};
@@ -12,19 +12,18 @@ const INSERT_ADDRESS: &str =
 const INSERT: &str = "INSERT INTO accounts
     (id, merchant_id, username, username_key, x_address, generation, failures, created_at)
     VALUES ($1, $2, $3, $4, $5, 0, 0, $6)";
-const FIND: &str =
-    "SELECT id, merchant_id, username, x_address, generation, failures, created_at, disabled_at
+const FIND: &str = "SELECT id, merchant_id, username, x_address, generation, created_at, disabled_at
     FROM accounts WHERE id = $1";
 const FIND_BY_USERNAME: &str =
-    "SELECT id, merchant_id, username, x_address, generation, failures, created_at, disabled_at
+    "SELECT id, merchant_id, username, x_address, generation, created_at, disabled_at
     FROM accounts WHERE username_key = $1";
 const FIND_BY_X_ADDRESS: &str =
-    "SELECT id, merchant_id, username, x_address, generation, failures, created_at, disabled_at
+    "SELECT id, merchant_id, username, x_address, generation, created_at, disabled_at
     FROM accounts WHERE x_address = $1";
 const FIND_BY_MERCHANT: &str =
-    "SELECT id, merchant_id, username, x_address, generation, failures, created_at, disabled_at
+    "SELECT id, merchant_id, username, x_address, generation, created_at, disabled_at
     FROM accounts WHERE merchant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
-const ADD_FAILURE: &str = "UPDATE accounts SET failures = failures + 1 WHERE id = $1";
+const ADD_FAILURE: &str = "UPDATE accounts SET failures = failures + 1 WHERE id = $1 AND failures < $2";
 const RESET_FAILURES: &str = "UPDATE accounts SET failures = 0 WHERE id = $1 AND failures > 0";
 const RAISE_GENERATION: &str =
     "UPDATE accounts SET generation = generation + 1 WHERE id = $1 RETURNING generation";
@@ -51,7 +50,6 @@ struct Row {
     username: String,
     x_address: String,
     generation: i64,
-    failures: i64,
     created_at: i64,
     disabled_at: Option<i64>,
 }
@@ -66,7 +64,6 @@ impl TryFrom<Row> for Account {
             username: row.username,
             x_address: XAddress::parse(&row.x_address).map_err(|_| corrupt("x_address"))?,
             generation: row.generation,
-            failures: row.failures,
             created_at: UnixMs(row.created_at),
             disabled_at: row.disabled_at.map(UnixMs),
         })
@@ -138,12 +135,17 @@ pub(crate) async fn find_by_merchant(
     rows.into_iter().map(Account::try_from).collect()
 }
 
-/// One more consecutive wrong password.
-pub(crate) async fn add_failure(tx: &mut Tx, id: &AccountId) -> Result<(), StorageError> {
-    on_tx!(tx, c => sqlx::query(ADD_FAILURE).bind(id.as_str()).execute(c).await.map(|_| ()))
+/// Counts one more consecutive wrong password and locks the row; `false` when there were too many already.
+pub(crate) async fn add_failure(tx: &mut Tx, id: &AccountId) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(ADD_FAILURE)
+        .bind(id.as_str())
+        .bind(MAX_FAILURES)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
 }
 
-/// The password was right.
+/// The password was right, or an operator says so.
 pub(crate) async fn reset_failures(tx: &mut Tx, id: &AccountId) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(RESET_FAILURES).bind(id.as_str()).execute(c).await.map(|_| ()))
 }

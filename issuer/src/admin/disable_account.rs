@@ -56,3 +56,26 @@ pub(crate) async fn end_account_sessions(
     app.feed.notify();
     Ok(())
 }
+
+/// Opens an account that too many wrong passwords have closed.
+///
+/// # Errors
+/// `not_found`.
+pub(crate) async fn reset_account_failures(
+    app: &App,
+    id: &AccountId,
+    actor: &str,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let account = find_account(&mut tx, id).await?;
+    let account = account.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_account"))?;
+    accounts::reset_failures(&mut tx, id).await?;
+    let entry = Entry::done("account.reset_failures")
+        .merchant(&account.merchant_id)
+        .actor(actor)
+        .subject(format!("account:{id}"));
+    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    Ok(tx.commit().await?)
+}

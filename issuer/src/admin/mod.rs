@@ -9,4 +9,4 @@ mod merchant_routes;
 pub(crate) mod routes;
 mod signing_key_routes;
 
-pub(crate) use disable_account::{disable_account, end_account_sessions};
+pub(crate) use disable_account::{disable_account, end_account_sessions, reset_account_failures};

@@ -36,8 +36,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, incoming: Incoming) -> Res
 
 /// `POST /signing-keys/rotate` → `204`, or `409` while the standby has not been published long enough.
 pub(super) async fn rotate(State(app): State<Arc<App>>, incoming: Incoming) -> Result<StatusCode, ApiError> {
-    authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
-    match keys::rotate(&app, Rotation::Requested, &incoming.caller).await? {
+    let administrator = authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
+    match keys::rotate(&app, Rotation::Requested, &administrator.actor(), &incoming.caller).await? {
         Rotated::Promoted => Ok(StatusCode::NO_CONTENT),
         Rotated::NotYet => Err(ApiError::new(ErrorCode::Conflict)),
     }

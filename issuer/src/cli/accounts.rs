@@ -3,7 +3,7 @@
 use super::merchants::merchant_id;
 use super::{CommandError, Output};
 use crate::accounts::{NewAccount, create_account, find_by_login};
-use crate::admin::{disable_account, end_account_sessions};
+use crate::admin::{disable_account, end_account_sessions, reset_account_failures};
 use crate::app::App;
 use crate::http::context::Caller;
 use clap::Subcommand;
@@ -29,6 +29,11 @@ pub(super) enum Command {
     },
     /// Disable an account and end everything it has.
     Disable {
+        /// The account's id.
+        account: String,
+    },
+    /// Open an account that too many wrong passwords have closed. Ask its owner first.
+    ResetFailures {
         /// The account's id.
         account: String,
     },
@@ -72,6 +77,10 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         Command::Disable { account } => {
             disable_account(app, &account_id(account)?, "operator", &caller).await?;
             output.print("disabled", &json!({ "disabled": account }));
+        }
+        Command::ResetFailures { account } => {
+            reset_account_failures(app, &account_id(account)?, "operator", &caller).await?;
+            output.print("reset", &json!({ "reset": account }));
         }
         Command::EndSessions { account } => {
             end_account_sessions(app, &account_id(account)?, "operator", &caller).await?;

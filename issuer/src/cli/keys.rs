@@ -44,16 +44,18 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
                 keys.iter().map(|key| json!({ "kid": key.kid, "state": key.state.as_str() })).collect();
             output.print(&lines.join("\n"), &json!({ "signing_keys": listed }));
         }
-        Command::Rotate => match keys::rotate(app, Rotation::Requested, &Caller::operator()).await? {
-            Rotated::Promoted => output.print("the standby key signs now", &json!({ "rotated": true })),
-            Rotated::NotYet => {
-                return Err(CommandError::Text(format!(
-                    "the standby key has not been published for {} s yet; verifiers may not know it. Try again later, \
+        Command::Rotate => {
+            match keys::rotate(app, Rotation::Requested, "operator", &Caller::operator()).await? {
+                Rotated::Promoted => output.print("the standby key signs now", &json!({ "rotated": true })),
+                Rotated::NotYet => {
+                    return Err(CommandError::Text(format!(
+                        "the standby key has not been published for {} s yet; verifiers may not know it. Try again later, \
                      or `margrave keys retire KID --now` in an emergency",
-                    app.keys_config.publish_ahead_s
-                )));
+                        app.keys_config.publish_ahead_s
+                    )));
+                }
             }
-        },
+        }
         Command::Retire { kid, now: _ } => {
             let kid = Kid::parse(kid).map_err(|error| CommandError::Text(format!("{kid}: {error}")))?;
             keys::retire_now(app, &kid, "operator", &Caller::operator()).await?;

@@ -1,11 +1,11 @@
 //! Changing one's password: with the current one, and every session ends.
 
-use crate::accounts::{Account, add_failure, reset_failures};
+use crate::accounts::{Account, add_failure, find_account, reset_failures};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::passwords::{Verdict, find_hash, put_hash};
+use crate::passwords::{Verdict, find_hash, replace_hash};
 use crate::sessions::end_all;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::password::policy::check_new;
@@ -34,16 +34,23 @@ pub(super) async fn change_password(
     let mut tx = app.db.begin().await?;
     let subject = format!("account:{}", account.id);
     let entry = |entry: Entry<'static>| entry.actor(subject.clone()).subject(subject.clone());
-    // The hash must still be the one that was checked.
-    let unchanged = find_hash(&mut tx, &account.id).await? == stored;
-    if verdict == Verdict::Wrong || !unchanged {
-        add_failure(&mut tx, &account.id).await?;
-        let refused = entry(Entry::refused("password.change", "wrong_password"));
+    // Counted before the verdict counts, as at a login; and what was true before hashing must still be.
+    let counted = add_failure(&mut tx, &account.id).await?;
+    let present = find_account(&mut tx, &account.id).await?;
+    let present =
+        present.is_some_and(|now| now.disabled_at.is_none() && now.generation == account.generation);
+    let right = counted && present && verdict != Verdict::Wrong;
+    let replaced = match &stored {
+        Some(old) if right => replace_hash(&mut tx, &account.id, old, &hash, now).await?,
+        _ => false,
+    };
+    if !replaced {
+        let reason = if counted { "wrong_password" } else { "too_many_failures" };
+        let refused = entry(Entry::refused("password.change", reason));
         app.audit.write(&mut tx, refused, caller, now, app.entropy.bytes()).await?;
         tx.commit().await?;
-        return Err(Failure::denied(ErrorCode::AuthenticationFailed, "wrong_password"));
+        return Err(Failure::denied(ErrorCode::AuthenticationFailed, reason));
     }
-    put_hash(&mut tx, &account.id, &hash, now).await?;
     reset_failures(&mut tx, &account.id).await?;
     end_all(app, &mut tx, &account.merchant_id, &account.id, &subject, caller, now).await?;
     app.audit.write(&mut tx, entry(Entry::done("password.change")), caller, now, app.entropy.bytes()).await?;

@@ -1,7 +1,7 @@
 //! The credentials factor: login and password, presented together (C6).
 
 use super::security_token::issue;
-use crate::accounts::{self, MAX_FAILURES};
+use crate::accounts;
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -48,13 +48,20 @@ pub(crate) async fn verify_credentials(
         Some(account) => find_hash(&mut tx, &account.id).await? == stored,
         None => false,
     };
+    // Counted before the verdict counts: of a hundred parallel attempts no more are evaluated than the limit leaves.
+    // Another merchant's attempt must not count against this account.
+    let own = account.as_ref().filter(|account| account.merchant_id == request.merchant_id);
+    let counted = match own {
+        Some(account) => accounts::add_failure(&mut tx, &account.id).await?,
+        None => true,
+    };
     let reason = match (&account, &merchant) {
         (None, _) => Some("unknown_login"),
         (Some(account), _) if account.merchant_id != request.merchant_id => Some("other_merchant"),
         (Some(_), None) => Some("unknown_merchant"),
         (Some(_), Some(merchant)) if merchant.disabled_at.is_some() => Some("disabled_merchant"),
         (Some(account), _) if account.disabled_at.is_some() => Some("disabled_account"),
-        (Some(account), _) if account.failures >= MAX_FAILURES => Some("too_many_failures"),
+        (Some(_), _) if !counted => Some("too_many_failures"),
         _ if verdict == Verdict::Wrong || !still => Some("wrong_password"),
         _ => None,
     };
@@ -66,7 +73,7 @@ pub(crate) async fn verify_credentials(
         (None, Some(account)) => {
             accounts::reset_failures(&mut tx, &account.id).await?;
             if let (Verdict::RightRehashed(new), Some(old)) = (&verdict, &stored) {
-                replace_hash(&mut tx, &account.id, old, new).await?;
+                replace_hash(&mut tx, &account.id, old, new, now).await?;
             }
             let token = issue(app, &mut tx, account, Factor::Credentials, now).await?;
             let entry = Entry::done("factor.credentials").merchant(&request.merchant_id).subject(subject);
@@ -74,12 +81,8 @@ pub(crate) async fn verify_credentials(
             tx.commit().await?;
             Ok(token)
         }
-        (reason, account) => {
+        (reason, _) => {
             let reason = reason.unwrap_or("unknown_login");
-            // Another merchant's attempt must not count against this account.
-            if let Some(account) = account.as_ref().filter(|_| reason == "wrong_password") {
-                accounts::add_failure(&mut tx, &account.id).await?;
-            }
             let mut entry = Entry::refused("factor.credentials", reason).subject(subject);
             if merchant.is_some() {
                 entry = entry.merchant(&request.merchant_id);

@@ -29,7 +29,12 @@ pub(crate) enum Rotated {
 }
 
 /// Applies what is due and reloads the ring.
-pub(crate) async fn rotate(app: &App, rotation: Rotation, caller: &Caller) -> Result<Rotated, Failure> {
+pub(crate) async fn rotate(
+    app: &App,
+    rotation: Rotation,
+    actor: &str,
+    caller: &Caller,
+) -> Result<Rotated, Failure> {
     let now = app.clock.now();
     let policy = app.keys_config.policy(app.token_config.longest_s());
     let mut tx = app.db.begin().await?;
@@ -48,10 +53,12 @@ pub(crate) async fn rotate(app: &App, rotation: Rotation, caller: &Caller) -> Re
                 }
                 let done =
                     store::update_state(&mut tx, standby, KeyState::Standby, KeyState::Active, now).await?;
-                if done {
-                    rotated = Rotated::Promoted;
+                if !done {
+                    // Somebody took the standby away meanwhile. Nothing of this happens; the next look sees their work.
+                    return Ok(Rotated::NotYet);
                 }
-                ("signing_key.promote", done.then(|| standby.clone()))
+                rotated = Rotated::Promoted;
+                ("signing_key.promote", Some(standby.clone()))
             }
             Step::Retire { kid } => {
                 let done =
@@ -60,7 +67,7 @@ pub(crate) async fn rotate(app: &App, rotation: Rotation, caller: &Caller) -> Re
             }
         };
         if let Some(kid) = kid {
-            let entry = Entry::done(act).subject(kid.as_str());
+            let entry = Entry::done(act).actor(actor).subject(kid.as_str());
             app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
         }
     }
@@ -100,7 +107,7 @@ async fn rotate_if_due(app: &App, caller: &Caller) -> Result<(), Failure> {
     if due_steps(&keys, &policy, Rotation::OnSchedule, app.clock.now()).is_empty() {
         app.keyring.reload(&app.db).await?;
     } else {
-        rotate(app, Rotation::OnSchedule, caller).await?;
+        rotate(app, Rotation::OnSchedule, "schedule", caller).await?;
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! Making and disabling merchants.
 
-use super::{Merchant, MerchantSettings, Service, revoke_key, store};
+use super::{Merchant, MerchantSettings, Service, store};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::revocations;
 use margrave_shared::error::ErrorCode;
+use margrave_shared::event::Ended;
 use margrave_shared::id::MerchantId;
 
 /// A merchant to be made.
@@ -84,8 +86,17 @@ pub(crate) async fn disable_merchant(
     if !store::update_disabled(&mut tx, id, now).await? {
         return Err(Failure::denied(ErrorCode::Conflict, "disabled_or_platform"));
     }
-    for key in store::find_keys(&mut tx, id).await? {
-        revoke_key::revoke(app, &mut tx, &key.key_id, id, now).await?;
+    // Keys by their ids, and the feed's counter last: see `sessions::end_all` for the order of locks.
+    let mut keys: Vec<_> = store::find_keys(&mut tx, id).await?.into_iter().map(|key| key.key_id).collect();
+    keys.sort();
+    let mut revoked = Vec::new();
+    for key_id in keys {
+        if store::update_revoked(&mut tx, &key_id, id, now).await? {
+            revoked.push(key_id);
+        }
+    }
+    for key_id in revoked {
+        revocations::publish(app, &mut tx, &Ended::Key { key_id }, now).await?;
     }
     let entry = Entry::done("merchant.disable").merchant(id).actor(actor);
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;

@@ -6,11 +6,9 @@ use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::revocations;
-use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::event::Ended;
 use margrave_shared::id::{KeyId, MerchantId};
-use margrave_shared::time::UnixMs;
 
 /// Revokes a key of a merchant.
 ///
@@ -25,26 +23,13 @@ pub(crate) async fn revoke_key(
 ) -> Result<(), Failure> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    if !revoke(app, &mut tx, key_id, merchant_id, now).await? {
+    if !store::update_revoked(&mut tx, key_id, merchant_id, now).await? {
         return Err(Failure::denied(ErrorCode::NotFound, "unknown_key"));
     }
+    revocations::publish(app, &mut tx, &Ended::Key { key_id: key_id.clone() }, now).await?;
     let entry = Entry::done("key.revoke").merchant(merchant_id).actor(actor).subject(format!("key:{key_id}"));
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     tx.commit().await?;
     app.feed.notify();
     Ok(())
-}
-
-pub(super) async fn revoke(
-    app: &App,
-    tx: &mut Tx,
-    key_id: &KeyId,
-    merchant_id: &MerchantId,
-    now: UnixMs,
-) -> Result<bool, Failure> {
-    let revoked = store::update_revoked(tx, key_id, merchant_id, now).await?;
-    if revoked {
-        revocations::publish(app, tx, &Ended::Key { key_id: key_id.clone() }, now).await?;
-    }
-    Ok(revoked)
 }

@@ -5,7 +5,7 @@ use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::merchants::authenticate_key;
-use crate::revocations;
+use crate::revocations::{self, store::is_ended};
 use crate::sessions::end_in;
 use crate::tokens::find_refresh;
 use margrave_shared::basic::Basic;
@@ -15,6 +15,7 @@ use margrave_shared::event::Ended;
 use margrave_shared::id::{ClientId, MerchantId};
 use margrave_shared::secret::secret_hash;
 use margrave_shared::session::Ending;
+use margrave_shared::token::expect::alive_at;
 use margrave_shared::token::{TokenKind, verify_signed};
 
 /// Who asks: a merchant's key, or a public client that names itself.
@@ -61,7 +62,9 @@ pub(super) async fn revoke(
             }
             Asker::Client(id) => claims.client_id.as_ref() == Some(id) && claims.key_id.is_none(),
         };
-        if own {
+        // An expired or revoked token needs no event: anybody could fill the feed with them.
+        let counts = alive_at(claims.exp, now) && !is_ended(&mut tx, "token", claims.jti.as_str()).await?;
+        if own && counts {
             revocations::publish(app, &mut tx, &Ended::Token { jti: claims.jti.clone() }, now).await?;
             entry =
                 Some(Entry::done("token.revoke").actor("client").subject(format!("token:{}", claims.jti)));
@@ -75,7 +78,7 @@ pub(super) async fn revoke(
     Ok(())
 }
 
-/// Expired tokens may be revoked too: only the signature must be ours.
+/// Only the signature must be ours, whatever the service.
 fn read_access_token(app: &App, token: &str) -> Option<PermissionClaims> {
     let snapshot = app.keyring.snapshot();
     let (json, _) = verify_signed(token, TokenKind::Permission, &snapshot.published).ok()?;

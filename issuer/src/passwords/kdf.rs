@@ -157,11 +157,16 @@ impl Kdf {
             };
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
             let bytes = normal.expose().as_bytes();
-            if argon2.verify_password(bytes, &hash).is_err() || !exists || bytes.is_empty() {
-                return Ok(Verdict::Wrong);
-            }
+            let right = argon2.verify_password(bytes, &hash).is_ok() && exists && !bytes.is_empty();
             let weaker = Params::try_from(&hash)
                 .is_ok_and(|old| old.m_cost() < params.m_cost() || old.t_cost() < params.t_cost());
+            if !right {
+                // Checking an old, cheaper hash must not be faster than checking the dummy of an unknown login.
+                if weaker {
+                    hash_now(params, bytes, salt)?;
+                }
+                return Ok(Verdict::Wrong);
+            }
             if weaker {
                 hash_now(params, bytes, salt).map(Verdict::RightRehashed)
             } else {

@@ -7,7 +7,7 @@ use margrave_shared::time::UnixMs;
 const PUT: &str = "INSERT INTO passwords (account_id, hash, changed_at) VALUES ($1, $2, $3)
     ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at";
 const FIND: &str = "SELECT hash FROM passwords WHERE account_id = $1";
-const REPLACE: &str = "UPDATE passwords SET hash = $3 WHERE account_id = $1 AND hash = $2";
+const REPLACE: &str = "UPDATE passwords SET hash = $3, changed_at = $4 WHERE account_id = $1 AND hash = $2";
 
 #[cfg(test)]
 const ALL: &[&str] = &[PUT, FIND, REPLACE];
@@ -27,14 +27,22 @@ pub(crate) async fn find_hash(tx: &mut Tx, account: &AccountId) -> Result<Option
     on_tx!(tx, c => sqlx::query_scalar(FIND).bind(account.as_str()).fetch_optional(c).await)
 }
 
-/// Replaces a hash of the same password by a stronger one, unless the password was changed meanwhile.
+/// Replaces a hash; `false` when it is not there any more: somebody else was faster.
 pub(crate) async fn replace_hash(
     tx: &mut Tx,
     account: &AccountId,
     old: &str,
     new: &str,
-) -> Result<(), StorageError> {
-    on_tx!(tx, c => sqlx::query(REPLACE).bind(account.as_str()).bind(old).bind(new).execute(c).await.map(|_| ()))
+    now: UnixMs,
+) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(REPLACE)
+        .bind(account.as_str())
+        .bind(old)
+        .bind(new)
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ pub(crate) struct Session {
     /// Whose it is.
     #[serde(skip)]
     pub(crate) account_id: AccountId,
+    /// The account's generation when it began: with a later one it is over.
+    #[serde(skip)]
+    pub(crate) generation: i64,
     /// The application that opened it.
     pub(crate) client_id: ClientId,
     /// When it began.

@@ -2,10 +2,14 @@
 
 use super::{find_session, store};
 use crate::app::App;
+use crate::audit::Entry;
 use crate::edges::find_edge;
 use crate::failure::Failure;
+use crate::http::context::Caller;
+use crate::revocations;
 use crate::storage::StorageError;
 use margrave_shared::error::ErrorCode;
+use margrave_shared::event::Ended;
 use margrave_shared::id::EdgeId;
 use margrave_shared::session::Ending;
 use margrave_shared::time::UnixMs;
@@ -15,7 +19,12 @@ use margrave_shared::wire::report::{MAX_SESSIONS, Report};
 ///
 /// # Errors
 /// `invalid_request` for more sessions than a report may name.
-pub(super) async fn take_report(app: &App, edge: &EdgeId, report: &Report) -> Result<(), Failure> {
+pub(super) async fn take_report(
+    app: &App,
+    edge: &EdgeId,
+    report: &Report,
+    caller: &Caller,
+) -> Result<(), Failure> {
     if report.sessions.len() > MAX_SESSIONS {
         return Err(Failure::denied(ErrorCode::InvalidRequest, "too_many_sessions"));
     }
@@ -23,19 +32,29 @@ pub(super) async fn take_report(app: &App, edge: &EdgeId, report: &Report) -> Re
     let mut tx = app.db.begin().await?;
     let edge =
         find_edge(&mut tx, edge).await?.ok_or(StorageError::Corrupt { table: "edges", column: "id" })?;
-    for seen in report.sessions.iter().filter(|seen| edge.serves(&seen.merchant_id)) {
+    let mut sessions: Vec<_> = report.sessions.iter().filter(|seen| edge.serves(&seen.merchant_id)).collect();
+    // Rows are locked by id and the feed's counter last, so that two reports never wait for each other.
+    sessions.sort_by(|a, b| a.sid.cmp(&b.sid));
+    let mut ended = Vec::new();
+    for seen in sessions {
         let session = find_session(&mut tx, &seen.sid).await?;
         let Some(session) = session.filter(|s| s.merchant_id == seen.merchant_id) else { continue };
-        let at = UnixMs(seen.seen_at).min(now);
-        store::update_seen(&mut tx, &session.sid, at).await?;
-        if seen.ended {
-            super::end::end(app, &mut tx, &session.sid, Ending::Idle, now).await?;
+        store::update_seen(&mut tx, &session.sid, UnixMs(seen.seen_at).min(now)).await?;
+        if seen.ended && store::update_ended(&mut tx, &session.sid, Ending::Idle, now).await? {
+            ended.push(session.sid);
         }
+    }
+    for sid in ended {
+        revocations::publish(app, &mut tx, &Ended::Session { sid }, now).await?;
+    }
+    for (code, count) in report.refusals.iter().take(ErrorCode::ALL.len()) {
+        let Some(code) = ErrorCode::ALL.iter().find(|known| known.as_str() == code) else { continue };
+        let entry = Entry::refused("edge.requests", code.as_str())
+            .actor(format!("edge:{}", edge.id))
+            .subject(format!("count:{count}"));
+        app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     }
     tx.commit().await?;
     app.feed.notify();
-    if !report.refusals.is_empty() {
-        tracing::info!(edge = %edge.id, refusals = ?report.refusals, "refusals at the edge");
-    }
     Ok(())
 }

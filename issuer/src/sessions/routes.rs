@@ -62,6 +62,6 @@ pub(crate) async fn reports(State(app): State<Arc<App>>, incoming: Incoming) -> 
     incoming.expect_type("application/json")?;
     let report =
         serde_json::from_slice(&incoming.body).map_err(|_| ApiError::new(ErrorCode::InvalidRequest))?;
-    take_report(&app, edge, &report).await?;
+    take_report(&app, edge, &report, &incoming.caller).await?;
     Ok(StatusCode::NO_CONTENT)
 }

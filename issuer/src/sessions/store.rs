@@ -8,12 +8,14 @@ use margrave_shared::session::Ending;
 use margrave_shared::time::UnixMs;
 
 const INSERT: &str = "INSERT INTO sessions
-    (sid, merchant_id, account_id, client_id, started_at, seen_at, idle_s, until_s, auth_time_s, amr, forget_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-const FIND: &str = "SELECT sid, merchant_id, account_id, client_id, started_at, seen_at, idle_s, until_s,
+    (sid, merchant_id, account_id, generation, client_id, started_at, seen_at, idle_s, until_s, auth_time_s, amr,
+    forget_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const FIND: &str =
+    "SELECT sid, merchant_id, account_id, generation, client_id, started_at, seen_at, idle_s, until_s,
     auth_time_s, amr, ending FROM sessions WHERE sid = $1";
-const FIND_BY_ACCOUNT: &str = "SELECT sid, merchant_id, account_id, client_id, started_at, seen_at, idle_s, until_s,
-    auth_time_s, amr, ending FROM sessions WHERE account_id = $1 AND ended_at IS NULL ORDER BY started_at, sid";
+const FIND_BY_ACCOUNT: &str =
+    "SELECT sid, merchant_id, account_id, generation, client_id, started_at, seen_at, idle_s, until_s,
+    auth_time_s, amr, ending FROM sessions WHERE account_id = $1 AND ended_at IS NULL ORDER BY sid";
 const SEE: &str = "UPDATE sessions SET seen_at = $2 WHERE sid = $1 AND ended_at IS NULL AND seen_at < $2";
 const END: &str = "UPDATE sessions SET ended_at = $2, ending = $3 WHERE sid = $1 AND ended_at IS NULL";
 const DELETE_DEAD: &str = "DELETE FROM sessions WHERE sid IN
@@ -27,6 +29,7 @@ struct Row {
     sid: String,
     merchant_id: String,
     account_id: String,
+    generation: i64,
     client_id: String,
     started_at: i64,
     seen_at: i64,
@@ -45,6 +48,7 @@ impl TryFrom<Row> for Session {
             sid: SessionId::parse(&row.sid).map_err(|_| corrupt("sid"))?,
             merchant_id: MerchantId::parse(&row.merchant_id).map_err(|_| corrupt("merchant_id"))?,
             account_id: AccountId::parse(&row.account_id).map_err(|_| corrupt("account_id"))?,
+            generation: row.generation,
             client_id: ClientId::parse(&row.client_id).map_err(|_| corrupt("client_id"))?,
             started_at: UnixMs(row.started_at),
             seen_at: UnixMs(row.seen_at),
@@ -69,6 +73,7 @@ pub(crate) async fn insert_session(
         .bind(session.sid.as_str())
         .bind(session.merchant_id.as_str())
         .bind(session.account_id.as_str())
+        .bind(session.generation)
         .bind(session.client_id.as_str())
         .bind(session.started_at.0)
         .bind(session.seen_at.0)

@@ -125,6 +125,8 @@ pub fn due_steps(
     };
     match (active, standby, ripe) {
         (None, None, _) => steps.extend([Step::CreateActive, Step::CreateStandby]),
+        // Nothing signs and the standby is young: better a key that some verifiers must look up than none.
+        (None, Some(_), None) => steps.push(Step::CreateActive),
         (_, _, Some(key)) if wanted => {
             steps.extend([Step::Promote { standby: key.kid.clone() }, Step::CreateStandby]);
         }
@@ -191,6 +193,13 @@ mod tests {
                 Requested,
                 330,
                 vec![promote("b"), Step::CreateStandby],
+            ),
+            (
+                "nothing signs, standby too young",
+                vec![key("b", Standby, 800, 800)],
+                OnSchedule,
+                900,
+                vec![Step::CreateActive],
             ),
             (
                 "asked for too early",

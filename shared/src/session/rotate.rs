@@ -7,6 +7,7 @@
 //! ```
 
 use crate::time::UnixMs;
+use crate::token::expect::LEEWAY_S;
 
 /// How long an honest client may repeat a refresh whose answer it lost, in milliseconds.
 pub const RETRY_MS: i64 = 10_000;
@@ -65,7 +66,8 @@ pub fn decide(token: TokenState, family: FamilyState, retry_key: Option<[u8; 32]
         (FamilyState::Standing, TokenState::Live) => Rotation::GiveChild,
         (FamilyState::Standing, TokenState::Used { at, retry_key: first, child }) => {
             let same_key = retry_key.is_some() && retry_key == first;
-            let in_time = (0..=RETRY_MS).contains(&now.since(at));
+            // Two processes' clocks differ: who read an earlier time than the winner is no thief.
+            let in_time = (-LEEWAY_S * 1000..=RETRY_MS).contains(&now.since(at));
             if same_key && in_time && child == ChildState::Unused {
                 Rotation::RepeatAnswer
             } else {
@@ -92,7 +94,8 @@ mod tests {
             (TokenState::Live, Over, None, 1000, Rotation::Refuse),
             (used(a, Unused), Standing, a, 11_000, Rotation::RepeatAnswer),
             (used(a, Unused), Standing, a, 11_001, Rotation::Reuse),
-            (used(a, Unused), Standing, a, 999, Rotation::Reuse),
+            (used(a, Unused), Standing, a, 999, Rotation::RepeatAnswer),
+            (used(a, Unused), Standing, a, 1000 - 30_001, Rotation::Reuse),
             (used(a, Unused), Standing, b, 1500, Rotation::Reuse),
             (used(a, Unused), Standing, None, 1500, Rotation::Reuse),
             (used(None, Unused), Standing, None, 1500, Rotation::Reuse),

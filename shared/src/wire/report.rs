@@ -18,7 +18,7 @@ pub struct Report {
 }
 
 /// The most sessions in one report.
-pub const MAX_SESSIONS: usize = 1000;
+pub const MAX_SESSIONS: usize = 200;
 
 /// One session as the edge has seen it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

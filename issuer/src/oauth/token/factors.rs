@@ -131,6 +131,7 @@ fn open_session(
         sid: SessionId::from_random(app.entropy.bytes()),
         merchant_id: merchant.id.clone(),
         account_id: account.id.clone(),
+        generation: account.generation,
         client_id: client.clone(),
         started_at: now,
         seen_at: now,

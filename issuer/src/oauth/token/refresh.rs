@@ -8,6 +8,7 @@ use super::factors::issue_refresh;
 use crate::accounts::find_account;
 use crate::app::App;
 use crate::audit::Entry;
+use crate::edges::find_edge;
 use crate::failure::Failure;
 use crate::keys::{open, seal};
 use crate::merchants::find_merchant;
@@ -46,10 +47,19 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
     let account = account.ok_or(Failure::Internal("a session has no account"))?;
     let merchant = find_merchant(&mut tx, &account.merchant_id).await?;
 
-    let seen =
-        request.caller.session_seen.as_ref().filter(|seen| seen.sid == row.sid).map(|seen| seen.seen_at);
+    // An edge speaks for the sessions of its own merchants only.
+    let seen = match (&request.caller.edge, &request.caller.session_seen) {
+        (Some(edge), Some(seen)) if seen.sid == row.sid => {
+            let edge = find_edge(&mut tx, edge).await?;
+            edge.filter(|edge| edge.serves(&session.merchant_id)).map(|_| seen.seen_at)
+        }
+        _ => None,
+    };
     let met = meet_at_refresh(app, &mut tx, &session, seen, now).await?;
+    // A session of an earlier generation is over even if its row was not seen when everything was ended: it may have
+    // been opened in that very moment.
     let over = met.is_err()
+        || session.generation != account.generation
         || account.disabled_at.is_some()
         || merchant.is_none_or(|merchant| merchant.disabled_at.is_some());
     let family = if over { FamilyState::Over } else { FamilyState::Standing };
