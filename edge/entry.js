@@ -28,11 +28,23 @@ function guarded(call) {
 
 const withConfig = (env) => Object.assign(Object.create(env), { EDGE_CONFIG });
 
-const unavailable = () =>
-  new Response('{"type":"urn:margrave:error:state_unavailable","status":503,"code":"state_unavailable"}', {
+function unavailable() {
+  const request_id = crypto.randomUUID();
+  const problem = {
+    type: "urn:margrave:error:state_unavailable",
+    title: "The state needed to decide is not available. Try again shortly.",
     status: 503,
-    headers: { "content-type": "application/problem+json", "retry-after": "1", "cache-control": "no-store" },
-  });
+    code: "state_unavailable",
+    request_id,
+  };
+  const headers = {
+    "content-type": "application/problem+json",
+    "retry-after": "1",
+    "cache-control": "no-store",
+    "margrave-request-id": request_id,
+  };
+  return new Response(JSON.stringify(problem), { status: 503, headers });
+}
 
 function guardedObject(name) {
   return class extends DurableObject {

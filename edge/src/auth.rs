@@ -9,15 +9,15 @@ use crate::issuer::{self, IssuerCall};
 use crate::limiter::{self, Aim};
 use crate::respond::{Refused, refuse, refuse_oauth};
 use crate::sessions::{self, Place};
-use crate::{body, clock};
+use crate::{body, clock, verify};
 use margrave_shared::basic::Basic;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::form::{Form, MAX_FORM_BYTES};
-use margrave_shared::header::{ATTEMPT, is_dropped_from_origin};
+use margrave_shared::header::{ATTEMPT, Credential, is_dropped_from_origin, read_authorization};
 use margrave_shared::limiter::rule::Outcome;
 use margrave_shared::login::login_key;
 use margrave_shared::path::Target;
-use margrave_shared::route_policy::OnStateFailure;
+use margrave_shared::route_policy::{OnStateFailure, RoutePolicy};
 use margrave_shared::token::{Expect, verify_refresh};
 use margrave_shared::wire::credentials::{CredentialsRequest, MAX_LOGIN_BODY_BYTES};
 use margrave_shared::wire::session_seen::SessionSeen;
@@ -97,23 +97,17 @@ pub(crate) async fn handle(
     })
 }
 
-/// The issuer's keys as the edge knows them.
+/// The issuer's keys as this isolate knows them.
 async fn keys(corridor: &Corridor) -> Result<Response, ErrorCode> {
-    feed::fresh(corridor, OnStateFailure::Closed).await?;
-    let call = async {
-        let mut response = corridor
-            .env
-            .durable_object(crate::config::FEED)?
-            .get_by_name("feed")?
-            .fetch_with_str("https://feed/keys")
-            .await?;
-        let text = response.text().await?;
+    let view = feed::fresh(corridor, OnStateFailure::Closed).await?;
+    view.keys(clock::now())?;
+    let write = || {
         let headers = worker::Headers::new();
         headers.set("content-type", "application/jwk-set+json")?;
         headers.set("cache-control", "public, max-age=60")?;
-        Ok(Response::ok(text)?.with_status(response.status_code()).with_headers(headers))
+        Ok::<_, worker::Error>(Response::ok(view.keys_text())?.with_headers(headers))
     };
-    within(crate::budget::OBJECT, call).await.map_err(|_| ErrorCode::StateUnavailable)
+    write().map_err(|_| ErrorCode::Internal)
 }
 
 fn call_of<'a>(corridor: &Corridor, request: &Request, method: &'a str, path: &'a str) -> IssuerCall<'a> {
@@ -152,6 +146,19 @@ async fn send(corridor: &Corridor, call: &IssuerCall<'_>) -> Result<(Response, O
     Ok((response.with_headers(headers), outcome))
 }
 
+/// A call of the issuer's own API is activity, so the session's object hears of it. A token that is not for this
+/// edge's service is left to the issuer.
+async fn count_as_activity(corridor: &Corridor, request: &Request) -> Result<(), Refused> {
+    let header = request.headers().get("authorization").ok().flatten();
+    let Credential::Bearer(token) = read_authorization(header.as_deref()) else { return Ok(()) };
+    let view = feed::fresh(corridor, OnStateFailure::Closed).await?;
+    match verify::verify(corridor, &view, token).await {
+        Ok(verified) => Ok(sessions::check(corridor, &verified, &RoutePolicy::any_token()).await?),
+        Err(ErrorCode::InvalidToken) => Ok(()),
+        Err(code) => Err(code.into()),
+    }
+}
+
 async fn pass_on(
     corridor: &Corridor,
     request: &mut Request,
@@ -159,6 +166,7 @@ async fn pass_on(
     path: &str,
     target: &Target,
 ) -> Result<Response, Refused> {
+    count_as_activity(corridor, request).await?;
     let body = body::read(request, MAX_FORM_BYTES).await?;
     let mut call = call_of(corridor, request, method, path);
     call.query = target.query().unwrap_or("");

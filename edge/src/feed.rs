@@ -26,6 +26,8 @@ pub(crate) struct FeedView {
     cursor: Cursor,
     ended: Rc<RevocationSet>,
     keys: Rc<KeySet>,
+    /// The set as the issuer published it.
+    keys_text: Rc<str>,
     /// Which set of keys this is, for the object.
     keys_version: i64,
     /// From when on the keys are not used any more.
@@ -40,7 +42,15 @@ thread_local! {
     static VIEW: RefCell<Option<Rc<FeedView>>> = const { RefCell::new(None) };
     /// When this isolate last asked in the background.
     static ASKED_AT: Cell<UnixMs> = const { Cell::new(UnixMs(0)) };
+    /// When this isolate last asked for an unknown key.
+    static MISSED_AT: Cell<UnixMs> = const { Cell::new(UnixMs(0)) };
 }
+
+/// After so long without a question the object may have stopped following, in milliseconds.
+const IDLE_MS: i64 = 30_000;
+
+/// The least pause between two questions of one isolate for unknown keys, in milliseconds.
+const MISSING_PAUSE_MS: i64 = 500;
 
 impl FeedView {
     /// A view of nothing, older than any bound.
@@ -49,6 +59,7 @@ impl FeedView {
             cursor: Cursor::default(),
             ended: Rc::default(),
             keys: Rc::default(),
+            keys_text: Rc::from(""),
             keys_version: 0,
             keys_usable_until: UnixMs(0),
             synced_at: UnixMs(0),
@@ -62,6 +73,11 @@ impl FeedView {
     /// `state_unavailable` when there are none, or the last good set is past its hard age.
     pub(crate) fn keys(&self, now: UnixMs) -> Result<&KeySet, ErrorCode> {
         if now < self.keys_usable_until { Ok(&self.keys) } else { Err(ErrorCode::StateUnavailable) }
+    }
+
+    /// The issuer's set of keys as it published it.
+    pub(crate) fn keys_text(&self) -> &str {
+        &self.keys_text
     }
 
     /// What ended a token, if anything did.
@@ -86,10 +102,19 @@ impl FeedView {
             ended.forget_dead(now);
             next.ended = Rc::new(ended);
         }
-        next.cursor = Cursor { epoch: answer.epoch, seq: answer.seq };
+        next.cursor = Cursor { epoch: answer.epoch.clone(), seq: answer.seq };
+        next.take_keys(answer, config, now)
+    }
+
+    fn take_keys(&self, answer: SyncAnswer, config: &EdgeConfig, now: UnixMs) -> Self {
+        let mut next = self.clone();
+        if answer.keys_version < self.keys_version {
+            return next;
+        }
         if let Some(set) = answer.keys.filter(|_| answer.keys_version > self.keys_version) {
             // The object has judged the set; what it keeps can be read.
             next.keys = Rc::new(KeySet::parse(set.as_bytes()).unwrap_or_default());
+            next.keys_text = Rc::from(set);
             next.keys_version = answer.keys_version;
         }
         next.keys_usable_until = answer
@@ -122,7 +147,9 @@ pub(crate) async fn fresh(
         }
         present => {
             // A cold isolate waits until the object has loaded what lives; a warm one has its budget.
-            let limit = if present.is_some() { OBJECT } else { FIRST_LOAD };
+            // So does one that was idle: the object may have to ask the issuer first.
+            let idle = present.as_ref().is_none_or(|view| now.since(view.synced_at) > IDLE_MS);
+            let limit = if idle { FIRST_LOAD } else { OBJECT };
             match sync(&corridor.env, config, None, limit).await {
                 Ok(view) => view,
                 Err(_) => match (present, on_failure) {
@@ -158,6 +185,15 @@ fn refresh_early(corridor: &Corridor, view: &FeedView, now: UnixMs) {
 /// # Errors
 /// `state_unavailable` when the object does not answer.
 pub(crate) async fn with_key(corridor: &Corridor, kid: &Kid) -> Result<Rc<FeedView>, ErrorCode> {
+    // Names of keys are free to invent: an isolate asks for one of them in a while, whatever strangers send. A key
+    // that is genuinely new arrives with whichever question is asked first.
+    let now = clock::now();
+    if let Some(view) = present()
+        && now.since(MISSED_AT.get()) < MISSING_PAUSE_MS
+    {
+        return Ok(view);
+    }
+    MISSED_AT.set(now);
     sync(&corridor.env, &corridor.config, Some(kid), FIRST_LOAD)
         .await
         .map_err(|_| ErrorCode::StateUnavailable)
@@ -189,8 +225,9 @@ async fn sync(
     // present view if that still stands where we asked from, and dropped if it has moved on.
     let now = clock::now();
     let newest = match (present(), before) {
-        (Some(now_held), Some(asked_from)) if now_held.cursor != asked_from.cursor => now_held,
-        (Some(now_held), _) => Rc::new(now_held.take_in(answer, config, now)),
+        (Some(held), Some(from)) if held.cursor == from.cursor => Rc::new(held.take_in(answer, config, now)),
+        // Moved on, or loaded by somebody else: only keys that are newer still count.
+        (Some(held), _) => Rc::new(held.take_keys(answer, config, now)),
         (None, _) => Rc::new(FeedView::blank().take_in(answer, config, now)),
     };
     VIEW.set(Some(Rc::clone(&newest)));

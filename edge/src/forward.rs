@@ -150,12 +150,10 @@ fn incoming(corridor: &Corridor, response: Response, protected: bool) -> worker:
     }
     if protected {
         // What somebody may see must not lie in a cache that everybody asks.
-        let strict = headers.get("cache-control")?.is_some_and(|value| {
-            let value = value.to_ascii_lowercase();
-            value.contains("no-store") || value.contains("private")
-        });
-        if !strict {
-            headers.set("cache-control", "private")?;
+        let said = headers.get("cache-control")?.unwrap_or_default();
+        headers.set("cache-control", &names::private_cache_control(&said))?;
+        for name in ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"] {
+            headers.delete(name)?;
         }
     }
     headers.set(names::REQUEST_ID, corridor.request_id.as_str())?;

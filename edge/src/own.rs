@@ -55,15 +55,7 @@ async fn session(corridor: &Corridor, request: &Request) -> Result<Response, Err
     if view.ending_of(&verified).is_some() {
         return Err(ErrorCode::SessionEnded);
     }
-    let question = RoutePolicy {
-        public: false,
-        permissions: Vec::new(),
-        user_types: Vec::new(),
-        max_auth_age_s: None,
-        pass_token: false,
-        activity: false,
-        on_state_failure: OnStateFailure::Closed,
-    };
+    let question = RoutePolicy { activity: false, ..RoutePolicy::any_token() };
     sessions::check(corridor, &verified, &question).await?;
     let claims = &verified.claims;
     let ends = sessions::ends_in_s(&verified, clock::now());

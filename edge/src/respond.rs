@@ -1,7 +1,7 @@
 //! The only place where a refusal becomes an answer.
 
 use margrave_shared::error::{ErrorCode, Retry};
-use margrave_shared::error_body::{OAuthError, PROBLEM_JSON, Problem, bearer_challenge};
+use margrave_shared::error_body::{OAuthError, PROBLEM_JSON, Problem, challenge};
 use margrave_shared::header::REQUEST_ID;
 use margrave_shared::id::RequestId;
 use worker::{Headers, Response, ResponseBuilder};
@@ -45,7 +45,7 @@ fn answer(
     headers.set("cache-control", "no-store")?;
     headers.set("x-content-type-options", "nosniff")?;
     headers.set(REQUEST_ID, request_id.as_str())?;
-    if let Some(challenge) = bearer_challenge(refused.code) {
+    if let Some(challenge) = challenge(refused.code) {
         headers.set("www-authenticate", challenge)?;
     }
     if refused.code.retry() == Retry::Later {

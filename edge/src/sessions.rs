@@ -12,7 +12,7 @@ use crate::verify::Verified;
 use margrave_shared::claims::{PermissionClaims, SessionLimits};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{AccountId, MerchantId, SessionId};
-use margrave_shared::route_policy::{OnStateFailure, RoutePolicy};
+use margrave_shared::route_policy::RoutePolicy;
 use margrave_shared::session::Contact;
 use margrave_shared::session::policy::touch_window_ms;
 use margrave_shared::time::UnixMs;
@@ -26,8 +26,6 @@ struct View {
     deadline: UnixMs,
     /// The last acknowledged touch.
     touched_at: UnixMs,
-    /// When the object last acknowledged anything.
-    acknowledged_at: UnixMs,
     /// When this isolate last sent a touch.
     sent_at: UnixMs,
 }
@@ -88,8 +86,10 @@ pub(crate) async fn check(
         && now < view.deadline
     {
         let window_ms = touch_window_ms(limits.idle_s, corridor.config.touch_s);
-        let due = limits.idle_s != 0 && now.since(view.touched_at) >= window_ms;
-        if policy.activity && due && now.since(view.sent_at) >= window_ms.min(1000) {
+        // At two thirds of the window, so that a touch on its way has a third of it before a pause that must pass can
+        // end the session.
+        let due = limits.idle_s != 0 && now.since(view.touched_at) >= window_ms * 2 / 3;
+        if policy.activity && due && now.since(view.sent_at) >= window_ms.min(1000) / 3 {
             view.sent_at = now;
             remember(&key, view);
             touch_later(corridor, place.object, key, query);
@@ -97,12 +97,9 @@ pub(crate) async fn check(
         return Ok(());
     }
     match ask(&corridor.env, &place.object, &query).await {
-        Ok(answer) => settle(&key, answer, clock::now()),
-        Err(()) => match (view, policy.on_state_failure) {
-            // An acknowledged view that has run out may be outdated only because of touches that we could not send.
-            (Some(view), OnStateFailure::Stale { ms }) if now.since(view.acknowledged_at) < ms => Ok(()),
-            _ => Err(ErrorCode::StateUnavailable),
-        },
+        Ok(answer) => settle(&key, answer),
+        // A view that has run out is past the deadline, and past it nobody serves: not even a route that may be stale.
+        Err(()) => Err(ErrorCode::StateUnavailable),
     }
 }
 
@@ -110,13 +107,18 @@ fn remember(key: &str, view: View) {
     VIEWS.with_borrow_mut(|views| views.insert(key.to_owned(), view, VIEW_BYTES));
 }
 
-fn settle(key: &str, answer: ContactAnswer, now: UnixMs) -> Result<(), ErrorCode> {
+fn settle(key: &str, answer: ContactAnswer) -> Result<(), ErrorCode> {
     match answer {
         ContactAnswer::Alive { deadline, touched_at } => {
-            remember(key, View { deadline, touched_at, acknowledged_at: now, sent_at: UnixMs(0) });
+            remember(key, View { deadline, touched_at, sent_at: UnixMs(0) });
             Ok(())
         }
-        ContactAnswer::Ended { ending: _ } => Err(ErrorCode::SessionEnded),
+        ContactAnswer::Ended { ending: _ } => {
+            // What this isolate was told of is not served by an older view.
+            let never = UnixMs(i64::MIN);
+            remember(key, View { deadline: never, touched_at: never, sent_at: never });
+            Err(ErrorCode::SessionEnded)
+        }
     }
 }
 
@@ -125,8 +127,7 @@ fn touch_later(corridor: &Corridor, object: String, key: String, query: ContactQ
     let env = corridor.env.clone();
     corridor.context.wait_until(async move {
         if let Ok(answer) = ask(&env, &object, &query).await {
-            // An ending found here is in the object; the view runs out by itself at its old deadline.
-            let _ = settle(&key, answer, clock::now());
+            let _ = settle(&key, answer);
         }
     });
 }

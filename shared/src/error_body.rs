@@ -59,10 +59,12 @@ impl OAuthError {
     }
 }
 
-/// The value of `WWW-Authenticate` (RFC 6750 §3) that comes with a refusal of a bearer token; `None` for codes that
-/// carry none.
-pub fn bearer_challenge(code: ErrorCode) -> Option<&'static str> {
+/// The value of `WWW-Authenticate` that comes with a refusal of a credential (RFC 6750 §3, RFC 6749 §5.2); `None` for
+/// codes that carry none.
+pub fn challenge(code: ErrorCode) -> Option<&'static str> {
     match code {
+        // RFC 6749 §5.2.
+        ErrorCode::InvalidClient => Some(r#"Basic realm="margrave""#),
         ErrorCode::InvalidToken | ErrorCode::SessionEnded => Some(r#"Bearer error="invalid_token""#),
         ErrorCode::InsufficientPermission => Some(r#"Bearer error="insufficient_scope""#),
         // RFC 9470 §3.

@@ -121,6 +121,24 @@ pub fn is_own_cookie(pair: &str) -> bool {
     pair.get(..COOKIE_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(COOKIE_PREFIX))
 }
 
+/// The `Cache-Control` of an answer to somebody in particular (RFC 9111 §5.2.2): `private`, and whatever the origin
+/// said that is stricter.
+pub fn private_cache_control(origin: &str) -> String {
+    let shared = ["public", "s-maxage", "private", "proxy-revalidate"];
+    let kept: Vec<&str> = origin
+        .split(',')
+        .map(str::trim)
+        .filter(|directive| {
+            let name = directive.split('=').next().unwrap_or("").trim().to_ascii_lowercase();
+            !name.is_empty() && !shared.contains(&name.as_str())
+        })
+        .collect();
+    if kept.iter().any(|directive| directive.eq_ignore_ascii_case("no-store")) {
+        return kept.join(", ");
+    }
+    core::iter::once("private").chain(kept).collect::<Vec<_>>().join(", ")
+}
+
 /// Why a request's credentials cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential<'a> {
@@ -217,6 +235,22 @@ mod tests {
             (Some(""), Unusable),
         ] {
             assert_eq!(read_authorization(value), credential, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_somebody_is_private_and_never_less_strict() {
+        for (origin, answer) in [
+            ("", "private"),
+            ("no-store", "no-store"),
+            ("public, max-age=600", "private, max-age=600"),
+            ("public, s-maxage=600", "private"),
+            ("no-cache", "private, no-cache"),
+            ("max-age=0, must-revalidate", "private, max-age=0, must-revalidate"),
+            ("public, private=\"x-foo\"", "private"),
+            ("PUBLIC, No-Store", "No-Store"),
+        ] {
+            assert_eq!(private_cache_control(origin), answer, "{origin}");
         }
     }
 

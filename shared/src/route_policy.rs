@@ -73,6 +73,19 @@ pub struct RoutePolicy {
 }
 
 impl RoutePolicy {
+    /// What a route of the edge's own needs: any token, an act of its person.
+    pub const fn any_token() -> Self {
+        Self {
+            public: false,
+            permissions: Vec::new(),
+            user_types: Vec::new(),
+            max_auth_age_s: None,
+            pass_token: false,
+            activity: true,
+            on_state_failure: OnStateFailure::Closed,
+        }
+    }
+
     /// Judges a verified token's claims.
     ///
     /// # Errors

@@ -1,13 +1,19 @@
 //! One object per account (`merchant:account`): its sessions are rows. Here is the one truth about each.
 
 use super::{answer, number, parameters, text};
+use crate::budget::within;
 use crate::clock;
+use crate::config::EdgeConfig;
+use crate::issuer::{self, IssuerCall};
 use margrave_shared::claims::SessionLimits;
-use margrave_shared::id::SessionId;
+use margrave_shared::id::{MerchantId, SessionId};
 use margrave_shared::session::state::decide;
 use margrave_shared::session::{Contact, Ending, SessionRow, SessionVerdict};
 use margrave_shared::time::UnixMs;
+use margrave_shared::wire::report::{Report, SessionReport};
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
+use std::time::Duration;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 /// A session is met.
@@ -71,7 +77,15 @@ pub(crate) enum ContactAnswer {
 #[durable_object(fetch)]
 pub struct AccountObject {
     state: State,
+    env: Env,
+    /// When the issuer was last told of activity.
+    reported_at: Cell<UnixMs>,
 }
+
+/// How often the issuer is told of activity, in milliseconds.
+const REPORT_EVERY_MS: i64 = 60_000;
+/// How long a report may take.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS sessions
     (sid TEXT PRIMARY KEY, touched_at TEXT NOT NULL, ending TEXT, until_s TEXT NOT NULL) STRICT";
@@ -87,10 +101,10 @@ struct Row {
 }
 
 impl DurableObject for AccountObject {
-    fn new(state: State, _: Env) -> Self {
+    fn new(state: State, env: Env) -> Self {
         // Should this fail, every call below fails, and the route's failure policy answers.
         let _ = state.storage().sql().exec(TABLE, None);
-        Self { state }
+        Self { state, env, reported_at: Cell::new(UnixMs(0)) }
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
@@ -108,6 +122,11 @@ impl DurableObject for AccountObject {
         // A question about a session that nobody has seen leaves no row.
         if stored != Some(row) && (query.contact == Contact::Activity || stored.is_some()) {
             self.put(&query, row, stored.is_none(), now)?;
+            let ended = row.ended.is_some();
+            if ended || now.since(self.reported_at.get()) >= REPORT_EVERY_MS {
+                self.reported_at.set(now);
+                self.report(query.sid, row.touched_at, ended);
+            }
         }
         answer(&said)
     }
@@ -125,6 +144,32 @@ impl AccountObject {
                 Ok(SessionRow { touched_at, ended: row.ending.as_deref().and_then(Ending::parse) })
             })
             .transpose()
+    }
+
+    /// Tells the issuer, after the answer: a refresh that comes to it directly counts idle from here. Should it fail,
+    /// the next report says it again.
+    fn report(&self, sid: SessionId, seen_at: UnixMs, ended: bool) {
+        let Some(config) = EdgeConfig::of(&self.env).filter(|config| config.revocations.has_feed()) else {
+            return;
+        };
+        let name = self.state.id().name().unwrap_or_default();
+        let Some(merchant_id) = name.split(':').next().and_then(|id| MerchantId::parse(id).ok()) else {
+            return;
+        };
+        let session = SessionReport { sid, merchant_id, seen_at: seen_at.0, ended };
+        let report = Report { sessions: vec![session], ..Report::default() };
+        let env = self.env.clone();
+        self.state.wait_until(async move {
+            let body = serde_json::to_vec(&report).unwrap_or_default();
+            let call = IssuerCall {
+                method: "POST",
+                path: "/v1/edge/reports",
+                body: Some(&body),
+                passed: vec![("content-type", "application/json".to_owned())],
+                ..IssuerCall::default()
+            };
+            let _ = within(REPORT_TIMEOUT, issuer::call(&env, &config, &call)).await;
+        });
     }
 
     fn put(&self, query: &ContactQuery, row: SessionRow, new: bool, now: UnixMs) -> worker::Result<()> {

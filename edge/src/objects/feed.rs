@@ -86,12 +86,6 @@ impl DurableObject for FeedObject {
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
         let Some(follower) = &self.follower else { return Response::error("no configuration", 503) };
-        if request.path() == "/keys" {
-            return match follower.keys_text() {
-                Some(text) => Response::ok(text),
-                None => Response::error("no keys", 503),
-            };
-        }
         let query = SyncQuery::read(&request)?;
         follower.catch_up(&self.state, query.missing.as_ref()).await;
         answer(&follower.since(&query, clock::now()))

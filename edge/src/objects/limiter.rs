@@ -74,17 +74,19 @@ pub struct LimiterObject {
 }
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS buckets
-    (key TEXT PRIMARY KEY, wrong TEXT NOT NULL, all_outcomes TEXT NOT NULL, full_at TEXT NOT NULL) STRICT";
+    (key TEXT PRIMARY KEY, attempts TEXT NOT NULL, wrong TEXT NOT NULL, all_outcomes TEXT NOT NULL,
+    full_at TEXT NOT NULL) STRICT";
 const INDEX: &str = "CREATE INDEX IF NOT EXISTS buckets_by_full ON buckets (full_at)";
-const FIND: &str = "SELECT wrong, all_outcomes FROM buckets WHERE key = ?";
-const PUT: &str = "INSERT INTO buckets (key, wrong, all_outcomes, full_at) VALUES (?, ?, ?, ?)
-    ON CONFLICT (key) DO UPDATE SET
+const FIND: &str = "SELECT attempts, wrong, all_outcomes FROM buckets WHERE key = ?";
+const PUT: &str = "INSERT INTO buckets (key, attempts, wrong, all_outcomes, full_at) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET attempts = excluded.attempts,
     wrong = excluded.wrong, all_outcomes = excluded.all_outcomes, full_at = excluded.full_at";
 const DROP_FULL: &str =
     "DELETE FROM buckets WHERE key IN (SELECT key FROM buckets WHERE full_at < ? ORDER BY full_at LIMIT 20)";
 
 #[derive(Deserialize)]
 struct Row {
+    attempts: String,
     wrong: String,
     all_outcomes: String,
 }
@@ -130,7 +132,7 @@ impl DurableObject for LimiterObject {
         let limit = Limit::new(number(&parameters, "attempts")?, number(&parameters, "window")?)
             .map_err(|error| worker::Error::RustError(error.to_string()))?;
         let now = clock::now();
-        let before = self.find(key)?;
+        let before = self.find(key, limit)?;
         let retry_after_ms = match apply(before, act, limit, now) {
             Ok(after) => {
                 self.put(key, after, limit, now)?;
@@ -143,14 +145,22 @@ impl DurableObject for LimiterObject {
 }
 
 impl LimiterObject {
-    fn find(&self, key: &str) -> worker::Result<Pair> {
+    fn find(&self, key: &str, limit: Limit) -> worker::Result<Pair> {
         let cursor = self.state.storage().sql().exec(FIND, vec![key.into()])?;
         let rows: Vec<Row> = cursor.to_array()?;
         let bucket =
             |text: &str| text.parse().map(Bucket).map_err(|_| worker::Error::RustError("bucket".to_owned()));
         match rows.first() {
             None => Ok(Pair { wrong: Bucket::FULL, all: Bucket::FULL }),
-            Some(row) => Ok(Pair { wrong: bucket(&row.wrong)?, all: bucket(&row.all_outcomes)? }),
+            Some(row) => {
+                // The operator may have changed the limit since the row was written.
+                let written: i64 =
+                    row.attempts.parse().map_err(|_| worker::Error::RustError("attempts".to_owned()))?;
+                Ok(Pair {
+                    wrong: bucket(&row.wrong)?.rescaled(written, limit.attempts),
+                    all: bucket(&row.all_outcomes)?.rescaled(written, limit.attempts),
+                })
+            }
         }
     }
 
@@ -163,6 +173,7 @@ impl LimiterObject {
             PUT,
             vec![
                 key.into(),
+                limit.attempts.to_string().into(),
                 pair.wrong.0.to_string().into(),
                 pair.all.0.to_string().into(),
                 sorted(full_at).into(),

@@ -2,6 +2,7 @@
 //! the platform merchant.
 
 use crate::app::App;
+use crate::audit::Entry;
 use crate::http::bearer::authenticate;
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
@@ -85,8 +86,25 @@ pub(crate) async fn authorize(
     let mut tx = app.db.read().await?;
     let own = find_merchant(&mut tx, &presented.claims.merchant_id).await?;
     let of_platform = own.is_some_and(|merchant| merchant.platform_at.is_some());
-    decide(&presented.claims.merchant_id, of_platform, &presented.claims.scope, realm, act)
-        .map_err(ApiError::new)?;
+    drop(tx);
+    let verdict = decide(&presented.claims.merchant_id, of_platform, &presented.claims.scope, realm, act);
+    // Looking is audited here, changing by the act itself; a refusal in either case.
+    let entry = match (verdict, act) {
+        (Ok(()), Act::Write) => None,
+        (Ok(()), Act::Read) => Some(Entry::done("admin.read")),
+        (Err(_), _) => Some(Entry::refused("admin", "not_permitted")),
+    };
+    if let Some(entry) = entry {
+        let entry = entry
+            .merchant(&presented.claims.merchant_id)
+            .actor(presented.actor())
+            .subject(incoming.uri.path().chars().take(200).collect::<String>());
+        let now = app.clock.now();
+        let mut tx = app.db.begin().await?;
+        app.audit.write(&mut tx, entry, &incoming.caller, now, app.entropy.bytes()).await?;
+        tx.commit().await?;
+    }
+    verdict.map_err(ApiError::new)?;
     Ok(Administrator { presented })
 }
 

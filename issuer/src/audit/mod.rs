@@ -3,6 +3,8 @@
 
 mod store;
 
+use crate::app::App;
+use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::storage::{StorageError, Tx};
 use margrave_shared::id::{MerchantId, uuid_v4};
@@ -98,4 +100,26 @@ impl Audit {
     pub(crate) fn unknown_login(&self, login: &str) -> String {
         format!("login:{}", margrave_shared::base64::encode_url(&self.tag("login", login)))
     }
+}
+
+/// Audits a refusal whose own transaction was rolled back, and hands it on. Should the audit fail, that is the failure:
+/// nothing is refused without a trace.
+pub(crate) async fn audit_refusal(
+    app: &App,
+    act: &'static str,
+    failure: Failure,
+    caller: &Caller,
+) -> Failure {
+    let Failure::Denied(denial) = &failure else { return failure };
+    let entry = Entry::refused(act, denial.reason);
+    match write_alone(app, entry, caller).await {
+        Ok(()) => failure,
+        Err(error) => error.into(),
+    }
+}
+
+async fn write_alone(app: &App, entry: Entry<'_>, caller: &Caller) -> Result<(), StorageError> {
+    let mut tx = app.db.begin().await?;
+    app.audit.write(&mut tx, entry, caller, app.clock.now(), app.entropy.bytes()).await?;
+    tx.commit().await
 }

@@ -2,10 +2,12 @@
 
 use super::{CommandError, Output};
 use crate::app::App;
-use crate::edges::{create_edge, find_edges};
+use crate::edges::{create_edge, disable_edge, find_edges};
 use crate::http::context::Caller;
+use crate::revocations;
 use clap::Subcommand;
 use margrave_shared::base64;
+use margrave_shared::id::EdgeId;
 use serde_json::json;
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +25,13 @@ pub(super) enum Command {
     },
     /// List the edges.
     List,
+    /// Make every edge load the feed anew. To be done after a restore of the database.
+    RenewFeed,
+    /// Let an edge's signature count no more.
+    Disable {
+        /// The edge's id.
+        edge: String,
+    },
 }
 
 pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<(), CommandError> {
@@ -38,6 +47,15 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
             }
             let edge = create_edge(app, name, key, merchants, &Caller::operator()).await?;
             output.print(&format!("edge {}", edge.id), &json!({ "edge_id": edge.id }));
+        }
+        Command::RenewFeed => {
+            revocations::renew(app, &Caller::operator()).await?;
+            output.print("every edge loads the feed anew", &json!({ "renewed": true }));
+        }
+        Command::Disable { edge } => {
+            let id = EdgeId::parse(edge).map_err(|error| CommandError::Text(format!("{edge}: {error}")))?;
+            disable_edge(app, &id, &Caller::operator()).await?;
+            output.print("disabled", &json!({ "disabled": edge }));
         }
         Command::List => {
             let mut tx = app.db.read().await?;

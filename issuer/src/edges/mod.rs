@@ -61,3 +61,18 @@ pub(crate) async fn create_edge(
     tx.commit().await?;
     Ok(edge)
 }
+
+/// Disables an edge: its signature counts no more, from its next call on.
+///
+/// # Errors
+/// `not_found` for an edge that is unknown or disabled already.
+pub(crate) async fn disable_edge(app: &App, id: &EdgeId, caller: &Caller) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    if !store::update_disabled(&mut tx, id, now).await? {
+        return Err(Failure::denied(ErrorCode::NotFound, "unknown_edge"));
+    }
+    let entry = Entry::done("edge.disable").actor("operator").subject(format!("edge:{id}"));
+    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    Ok(tx.commit().await?)
+}

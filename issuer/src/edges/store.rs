@@ -11,8 +11,10 @@ const FIND: &str = "SELECT id, name, public_key, merchants FROM edges WHERE id =
 const FIND_ALL: &str =
     "SELECT id, name, public_key, merchants FROM edges WHERE disabled_at IS NULL ORDER BY name";
 
+const DISABLE: &str = "UPDATE edges SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL";
+
 #[cfg(test)]
-const ALL: &[&str] = &[INSERT, FIND, FIND_ALL];
+const ALL: &[&str] = &[INSERT, FIND, FIND_ALL, DISABLE];
 
 type Row = (String, String, Vec<u8>, String);
 
@@ -42,6 +44,15 @@ pub(super) async fn insert_edge(tx: &mut Tx, edge: &Edge, now: UnixMs) -> Result
 pub(crate) async fn find_edge(tx: &mut Tx, id: &EdgeId) -> Result<Option<Edge>, StorageError> {
     let row: Option<Row> = on_tx!(tx, c => sqlx::query_as(FIND).bind(id.as_str()).fetch_optional(c).await)?;
     row.map(edge).transpose()
+}
+
+pub(super) async fn update_disabled(tx: &mut Tx, id: &EdgeId, now: UnixMs) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(DISABLE)
+        .bind(id.as_str())
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
 }
 
 /// All edges that are not disabled, by name.

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use margrave_shared::error::{ErrorCode, Retry};
-use margrave_shared::error_body::{OAuthError, PROBLEM_JSON, Problem, bearer_challenge};
+use margrave_shared::error_body::{OAuthError, PROBLEM_JSON, Problem, challenge};
 use margrave_shared::id::RequestId;
 
 /// In which of the two shapes an error is written.
@@ -88,11 +88,7 @@ impl IntoResponse for ApiError {
         if code.retry() == Retry::Later {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
         }
-        let challenge = match (code, self.shape) {
-            (ErrorCode::InvalidClient, _) => Some(r#"Basic realm="margrave""#),
-            _ => bearer_challenge(code),
-        };
-        if let Some(challenge) = challenge {
+        if let Some(challenge) = challenge(code) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response.extensions_mut().insert(self);

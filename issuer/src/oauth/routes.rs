@@ -6,6 +6,7 @@ use super::revoke::revoke;
 use super::token::{TokenRequest, grant};
 use crate::accounts::routes::json;
 use crate::app::App;
+use crate::audit::audit_refusal;
 use crate::factors::routes::{outcome_of, with_outcome};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
@@ -55,8 +56,11 @@ pub(crate) async fn revocation(State(app): State<Arc<App>>, incoming: Incoming) 
     let attempt = async {
         incoming.expect_edge(&app)?;
         let (form, basic) = read(&incoming)?;
-        revoke(&app, basic.as_ref(), form.get("client_id"), form.get("token"), &incoming.caller).await?;
-        Ok::<_, ApiError>(())
+        let caller = &incoming.caller;
+        match revoke(&app, basic.as_ref(), form.get("client_id"), form.get("token"), caller).await {
+            Ok(()) => Ok::<_, ApiError>(()),
+            Err(failure) => Err(audit_refusal(&app, "token.revoke", failure, caller).await.into()),
+        }
     };
     match attempt.await {
         Ok(()) => StatusCode::OK.into_response(),
@@ -69,7 +73,12 @@ pub(crate) async fn introspection(State(app): State<Arc<App>>, incoming: Incomin
     let attempt = async {
         incoming.expect_edge(&app)?;
         let (form, basic) = read(&incoming)?;
-        Ok::<_, ApiError>(introspect(&app, basic.as_ref(), form.get("token")).await?)
+        match introspect(&app, basic.as_ref(), form.get("token")).await {
+            Ok(answer) => Ok::<_, ApiError>(answer),
+            Err(failure) => {
+                Err(audit_refusal(&app, "token.introspect", failure, &incoming.caller).await.into())
+            }
+        }
     };
     match attempt.await {
         Ok(answer) => json(StatusCode::OK, &answer),

@@ -47,9 +47,9 @@ pub(crate) async fn next_batch(app: &App, edge: &EdgeId, poll: &Poll) -> Result<
     tokio::pin!(waiting);
     let batch = loop {
         let news = app.feed.wait();
-        let batch = read(app, poll).await?;
-        let waits = wait.is_zero() || batch.from == 0 || !batch.events.is_empty() || batch.to > poll.after;
-        if waits || waiting.is_elapsed() {
+        let (batch, continues) = read(app, poll).await?;
+        let news_now = !continues || !batch.events.is_empty() || batch.to > poll.after;
+        if wait.is_zero() || news_now || waiting.is_elapsed() {
             break batch;
         }
         tokio::select! {
@@ -70,7 +70,8 @@ pub(crate) async fn next_batch(app: &App, edge: &EdgeId, poll: &Poll) -> Result<
     app.keyring.signer()?.sign(TokenKind::FeedBatch, &claims)
 }
 
-async fn read(app: &App, poll: &Poll) -> Result<Batch, Failure> {
+/// The batch, and whether it continues where the reader stands.
+async fn read(app: &App, poll: &Poll) -> Result<(Batch, bool), Failure> {
     let mut tx = app.db.read().await?;
     let (epoch, head) = store::find_head(&mut tx).await?;
     let continues = poll.epoch == epoch && (0..=head).contains(&poll.after);
@@ -84,5 +85,5 @@ async fn read(app: &App, poll: &Poll) -> Result<Batch, Failure> {
     let to = if events.len() as i64 == MAX_EVENTS { events.last().map_or(head, |e| e.seq) } else { head };
     // On PostgreSQL the head may have moved between the two statements.
     let to = events.last().map_or(to, |last| to.max(last.seq));
-    Ok(Batch { epoch, from, to, head: head.max(to), events })
+    Ok((Batch { epoch, from, to, head: head.max(to), events }, continues))
 }

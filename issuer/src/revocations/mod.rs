@@ -4,9 +4,12 @@ pub(crate) mod batch;
 pub(crate) mod store;
 
 use crate::app::App;
+use crate::audit::Entry;
 use crate::failure::Failure;
+use crate::http::context::Caller;
 use crate::storage::{Db, StorageError, Tx};
 use margrave_shared::event::Ended;
+use margrave_shared::id::uuid_v4;
 use margrave_shared::revocation::remembered_until;
 use margrave_shared::time::UnixMs;
 use tokio::sync::Notify;
@@ -33,6 +36,16 @@ impl Feed {
 pub(crate) async fn publish(app: &App, tx: &mut Tx, ended: &Ended, now: UnixMs) -> Result<i64, Failure> {
     let until_s = remembered_until(ended, now, app.token_config.longest_s());
     Ok(store::insert_event(tx, ended, until_s, now).await?)
+}
+
+/// Gives the feed a new epoch: every edge loads everything anew. To be done after a restore, since the numbers that
+/// follow have been given out before.
+pub(crate) async fn renew(app: &App, caller: &Caller) -> Result<(), Failure> {
+    let mut tx = app.db.begin().await?;
+    store::update_epoch(&mut tx, &uuid_v4(app.entropy.bytes())).await?;
+    let entry = Entry::done("feed.renew").actor("operator");
+    app.audit.write(&mut tx, entry, caller, app.clock.now(), app.entropy.bytes()).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Makes the feed's counter if it is not there: its epoch is random.

@@ -5,6 +5,7 @@ use margrave_shared::event::{Ended, Event};
 use margrave_shared::time::UnixMs;
 
 const ENSURE: &str = "INSERT INTO feed (id, epoch, seq) VALUES (1, $1, 0) ON CONFLICT (id) DO NOTHING";
+const RENEW: &str = "UPDATE feed SET epoch = $1 WHERE id = 1";
 const HEAD: &str = "SELECT epoch, seq FROM feed WHERE id = 1";
 const NEXT: &str = "UPDATE feed SET seq = seq + 1 WHERE id = 1 RETURNING seq";
 const INSERT: &str =
@@ -16,10 +17,14 @@ const DELETE_DEAD: &str = "DELETE FROM feed_events WHERE seq IN
     (SELECT seq FROM feed_events WHERE until_s <> 0 AND until_s < $1 ORDER BY until_s LIMIT $2)";
 
 #[cfg(test)]
-const ALL: &[&str] = &[ENSURE, HEAD, NEXT, INSERT, FIND_AFTER, FIND_LIVE, DELETE_DEAD];
+const ALL: &[&str] = &[ENSURE, RENEW, HEAD, NEXT, INSERT, FIND_AFTER, FIND_LIVE, DELETE_DEAD];
 
 pub(super) async fn ensure_feed(tx: &mut Tx, epoch: &str) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(ENSURE).bind(epoch).execute(c).await.map(|_| ()))
+}
+
+pub(super) async fn update_epoch(tx: &mut Tx, epoch: &str) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(RENEW).bind(epoch).execute(c).await.map(|_| ()))
 }
 
 /// The feed's epoch and last number.

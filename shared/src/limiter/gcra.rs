@@ -81,6 +81,16 @@ impl Bucket {
         Self(self.0.saturating_sub(limit.cost()))
     }
 
+    /// The same bucket counted in the units of another limit: time is in 1/N ms, so another N is another unit.
+    #[must_use]
+    pub fn rescaled(self, from_attempts: i64, to_attempts: i64) -> Self {
+        if from_attempts == to_attempts || from_attempts < 1 || self == Self::FULL {
+            return self;
+        }
+        let scaled = i128::from(self.0) * i128::from(to_attempts) / i128::from(from_attempts);
+        Self(i64::try_from(scaled).unwrap_or(i64::MAX))
+    }
+
     /// The instant from which the bucket is full again and its row may be dropped.
     pub const fn full_at(self, limit: Limit) -> UnixMs {
         UnixMs(self.0.div_euclid(limit.attempts).saturating_add(1))
@@ -122,6 +132,20 @@ mod tests {
             bucket = bucket.take(limit, UnixMs(START)).unwrap();
         }
         assert!(bucket.take(limit, UnixMs(START)).is_err());
+    }
+
+    #[test]
+    fn another_limit_keeps_what_was_taken_and_locks_nobody_out() {
+        let (ten, five) = (Limit::new(10, 60).unwrap(), Limit::new(5, 60).unwrap());
+        let mut bucket = Bucket::FULL;
+        for _ in 0..10 {
+            bucket = bucket.take(ten, UnixMs(START)).unwrap();
+        }
+        let lowered = bucket.rescaled(10, 5);
+        assert_eq!(lowered.take(five, UnixMs(START)), Err(Empty { retry_after_ms: 12_000 }));
+        assert!(lowered.take(five, UnixMs(START + 12_000)).is_ok());
+        assert!(bucket.rescaled(10, 20).take(Limit::new(20, 60).unwrap(), UnixMs(START)).is_err());
+        assert_eq!(Bucket::FULL.rescaled(10, 5), Bucket::FULL);
     }
 
     #[test]

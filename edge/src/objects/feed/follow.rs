@@ -21,14 +21,18 @@ use std::rc::Rc;
 use std::time::Duration;
 use worker::{Delay, Env, State};
 
-/// How long the issuer may hold a poll.
-const WAIT_S: u64 = 25;
+/// How long the issuer may hold a poll, at most.
+const WAIT_S: i64 = 25;
+/// The least pause between two polls, whatever the issuer answers.
+const BREATH: Duration = Duration::from_millis(20);
 /// How long the object goes on following after the last isolate asked.
 const FOLLOW_MS: i64 = 60_000;
 /// The pause after a poll that failed.
 const RETRY: Duration = Duration::from_millis(500);
 /// The longest that an isolate waits for the first word of an issuer after a pause.
 const FIRST_WORD: Duration = Duration::from_secs(2);
+/// How often who waits for the first word looks.
+const LOOK: Duration = Duration::from_millis(10);
 /// The least pause between two fetches of keys for whatever reason, in milliseconds.
 const KEYS_PAUSE_MS: i64 = 1000;
 
@@ -39,6 +43,8 @@ pub(super) struct Follower {
     memory: RefCell<Memory>,
     /// Whether the loop of polls runs.
     following: Cell<bool>,
+    /// Whether its first word is still awaited: until then what we know may be older than it looks.
+    awaiting_word: Cell<bool>,
     /// Whether a fetch of keys is under way.
     fetching: Cell<bool>,
     /// When the last fetch of keys was tried.
@@ -56,16 +62,12 @@ impl Follower {
             config,
             memory: RefCell::new(Memory::load(state)),
             following: Cell::new(false),
+            awaiting_word: Cell::new(false),
             fetching: Cell::new(false),
             keys_tried_at: Cell::new(UnixMs(0)),
             missing_tried_at: Cell::new(UnixMs(0)),
             asked_at: Cell::new(UnixMs(0)),
         }
-    }
-
-    /// The keys' text.
-    pub(super) fn keys_text(&self) -> Option<String> {
-        self.memory.borrow().keys().map(|keys| keys.text.clone())
     }
 
     /// What an isolate lacks.
@@ -78,31 +80,36 @@ impl Follower {
         let now = clock::now();
         self.asked_at.set(now);
         self.catch_up_keys(state, missing, now).await;
-        if !self.config.revocations.has_feed() || self.following.get() {
-            // A first load under way is waited for; later polls are not.
-            for _ in 0..40 {
-                if !self.following.get() || !self.memory.borrow().cursor().epoch.is_empty() {
-                    break;
-                }
-                Delay::from(Duration::from_millis(50)).await;
-            }
+        if !self.config.revocations.has_feed() {
             return;
         }
-        self.following.set(true);
-        // Nobody has followed for a while: the first word is awaited, so that an ending of that time counts at once.
-        let first = within(FIRST_WORD, async { self.poll(0).await.map_err(|()| failed("poll")) }).await;
-        let follower = Rc::clone(self);
-        state.wait_until(async move {
-            if first.is_err() {
-                Delay::from(RETRY).await;
+        if !self.following.replace(true) {
+            self.awaiting_word.set(true);
+            let follower = Rc::clone(self);
+            state.wait_until(async move { follower.follow().await });
+        }
+        // Nobody has followed for a while: the first word is awaited by all who come, so that an ending of that time
+        // counts at once. Later polls are not.
+        let patience = FIRST_WORD.as_millis() / LOOK.as_millis();
+        for _ in 0..patience {
+            if !self.awaiting_word.get() {
+                return;
             }
-            while clock::now().since(follower.asked_at.get()) < FOLLOW_MS {
-                if follower.poll(WAIT_S).await.is_err() {
-                    Delay::from(RETRY).await;
-                }
-            }
-            follower.following.set(false);
-        });
+            Delay::from(LOOK).await;
+        }
+    }
+
+    /// Polls until no isolate has asked for a while.
+    async fn follow(&self) {
+        let wait_s = WAIT_S.min(self.config.revocations.max_stale_s / 3).max(0) as u64;
+        let mut first = true;
+        while clock::now().since(self.asked_at.get()) < FOLLOW_MS {
+            let heard = self.poll(if first { 0 } else { wait_s }).await;
+            first = first && heard.is_err();
+            self.awaiting_word.set(false);
+            Delay::from(if heard.is_ok() { BREATH } else { RETRY }).await;
+        }
+        self.following.set(false);
     }
 
     async fn catch_up_keys(self: &Rc<Self>, state: &State, missing: Option<&Kid>, now: UnixMs) {
@@ -133,6 +140,7 @@ impl Follower {
     async fn fetch_keys(&self, now: UnixMs) {
         self.keys_tried_at.set(now);
         self.fetching.set(true);
+        let _guard = Fetching(&self.fetching);
         let call = async {
             let mut response = issuer::get(&self.env, &self.config, "/.well-known/jwks.json").await?;
             let declared =
@@ -158,7 +166,6 @@ impl Follower {
             },
             Err(_) => worker::console_warn!("the issuer's keys cannot be fetched, the last good ones stay"),
         }
-        self.fetching.set(false);
     }
 
     /// One poll, and as many pages as it takes to reach the head.
@@ -189,12 +196,18 @@ impl Follower {
                     staged.clear();
                 }
                 Continuity::Continues => {}
+                // Two in a row are no gap but a contradiction.
+                Continuity::Gap if cursor == Cursor::default() => return Err(()),
                 Continuity::Gap => {
                     // From the beginning, at once.
                     cursor = Cursor::default();
                     wait_s = 0;
                     continue;
                 }
+            }
+            let moved = batch.to > cursor.seq || batch.to >= batch.head;
+            if !moved {
+                return Err(());
             }
             cursor = Cursor { epoch: batch.epoch, seq: batch.to };
             staged.extend(batch.events);
@@ -236,6 +249,15 @@ impl Follower {
             Expect { issuer: &self.config.issuer, audiences: &audiences, now: clock::now(), max_life_s: 300 };
         expect.check(&CommonClaims::from_json(&json)?)?;
         Batch::from_json(&json).map_err(|_| Refusal::NotJson)
+    }
+}
+
+/// Says that no fetch is under way any more, even if the fetch is given up.
+struct Fetching<'a>(&'a Cell<bool>);
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 

@@ -7,6 +7,7 @@ mod refresh;
 mod tests;
 
 use crate::app::App;
+use crate::audit::audit_refusal;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use margrave_shared::basic::Basic;
@@ -58,7 +59,10 @@ impl TokenRequest<'_> {
 pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<TokenResponse, Failure> {
     match request.required("grant_type")? {
         "client_credentials" => client_credentials::grant(app, request).await,
-        FACTORS_GRANT => factors::grant(app, request).await,
+        FACTORS_GRANT => match factors::grant(app, request).await {
+            Err(failure) => Err(audit_refusal(app, "session.open", failure, request.caller).await),
+            granted => granted,
+        },
         "refresh_token" => refresh::grant(app, request).await,
         _ => Err(Failure::denied(ErrorCode::UnsupportedGrantType, "grant_type")),
     }
