@@ -1,7 +1,7 @@
 // The module that workerd loads. It stands between the runtime and the wasm for one reason: when the wasm panics, its
 // instance is lost, and whatever was waiting for it would wait for ever. Here every call races against that loss, so
 // that a panic is a 503 within milliseconds and never a hang.
-import { DurableObject, WorkerEntrypoint } from "cloudflare:workers";
+import { DurableObject } from "cloudflare:workers";
 import Inner, * as wasm from "./index.js";
 import EDGE_CONFIG from "./edge.toml";
 
@@ -26,7 +26,17 @@ function guarded(call) {
   return Promise.race([lost, call()]).finally(() => waiting.delete(reject));
 }
 
-const withConfig = (env) => Object.assign(Object.create(env), { EDGE_CONFIG });
+// One per isolate and not one per request.
+const configured = new WeakMap();
+
+function withConfig(env) {
+  let wrapped = configured.get(env);
+  if (!wrapped) {
+    wrapped = Object.assign(Object.create(env), { EDGE_CONFIG });
+    configured.set(env, wrapped);
+  }
+  return wrapped;
+}
 
 function unavailable() {
   const request_id = crypto.randomUUID();
@@ -67,12 +77,13 @@ export const AccountObject = guardedObject("AccountObject");
 export const LimiterObject = guardedObject("LimiterObject");
 export const FeedObject = guardedObject("FeedObject");
 
-export default class extends WorkerEntrypoint {
-  async fetch(request) {
+export default {
+  async fetch(request, env, ctx) {
     try {
-      return await guarded(() => new Inner(this.ctx, withConfig(this.env)).fetch(request));
+      // The prototype's method and not a new entrypoint: it reads `env` and `ctx` of `this` and nothing else.
+      return await guarded(() => Inner.prototype.fetch.call({ env: withConfig(env), ctx }, request));
     } catch {
       return unavailable();
     }
-  }
-}
+  },
+};

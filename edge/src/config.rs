@@ -119,13 +119,13 @@ impl Default for Jwks {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Session {
-    /// The longest pause between two acknowledged touches, in seconds. Default 60.
+    /// The longest touch window, in seconds; a tenth of idle where that is shorter. Default 180.
     touch_s: i64,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self { touch_s: 60 }
+        Self { touch_s: 180 }
     }
 }
 

@@ -1,11 +1,14 @@
 //! To the origin and back: header hygiene both ways, and the signature by which the origin knows that a request came
 //! through here.
 
+use crate::budget::{Failed, within};
 use crate::clock;
 use crate::config::ORIGIN;
 use crate::entropy;
 use crate::gate::Corridor;
+use crate::header_map;
 use crate::verify::Verified;
+use js_sys::{Function, Promise, Reflect};
 use margrave_shared::base64;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::header::{self as names, TO_ORIGIN, is_dropped_from_client, is_dropped_from_origin};
@@ -13,11 +16,33 @@ use margrave_shared::http_signature::{Algorithm, Message, Parameters, sign};
 use margrave_shared::path::Target;
 use margrave_shared::permission::print_scope;
 use margrave_shared::route_policy::RoutePolicy;
-use wasm_bindgen::JsValue;
-use worker::{CacheMode, Fetch, Headers, Method, Request, RequestInit, RequestRedirect, Response};
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use worker::{Env, Headers, Request, Response};
 
 /// How long the origin may take to answer.
 const ORIGIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+thread_local! {
+    /// The origin's binding and its `fetch`, looked up once.
+    static ORIGIN_FETCH: OnceCell<Option<(JsValue, Function)>> = const { OnceCell::new() };
+}
+
+/// `env.ORIGIN.fetch`, or the global `fetch` where there is no such binding.
+fn origin_fetch(env: &Env) -> Option<(JsValue, Function)> {
+    ORIGIN_FETCH.with(|found| {
+        found
+            .get_or_init(|| {
+                let binding = Reflect::get(env, &ORIGIN.into()).ok().filter(|value| value.is_object());
+                let this = binding.unwrap_or_else(|| js_sys::global().into());
+                let fetch = Reflect::get(&this, &"fetch".into()).ok()?.dyn_into().ok()?;
+                Some((this, fetch))
+            })
+            .clone()
+    })
+}
 
 /// Passes a request on. Without a verified token it goes without identity, on public routes.
 pub(crate) async fn to_origin(
@@ -29,27 +54,29 @@ pub(crate) async fn to_origin(
 ) -> Result<Response, ErrorCode> {
     let headers =
         outgoing(corridor, &request, method, target, identity).map_err(|_| ErrorCode::InvalidRequest)?;
-    let mut init = RequestInit::new();
-    init.with_method(Method::from(method.to_owned()))
-        .with_headers(headers)
-        .with_redirect(RequestRedirect::Manual)
-        .with_body(request.inner().body().map(JsValue::from));
+    let init = web_sys::RequestInit::new();
+    init.set_method(method);
+    init.set_headers(&headers);
+    // The origin's redirects are the client's to follow.
+    init.set_redirect(web_sys::RequestRedirect::Manual);
+    if let Some(body) = request.inner().body() {
+        // As it streams in, it streams out.
+        init.set_body(&body);
+    }
     if identity.is_some() {
-        init.with_cache(CacheMode::NoStore);
+        init.set_cache(web_sys::RequestCache::NoStore);
     }
     let url = format!("{}{}", corridor.config.origin_url, target.path_and_query());
+    let (this, fetch) = origin_fetch(&corridor.env).ok_or(ErrorCode::UpstreamUnavailable)?;
     let call = async {
-        let outgoing = Request::new_with_init(&url, &init)?;
-        match corridor.env.service(ORIGIN) {
-            Ok(origin) => origin.fetch_request(outgoing).await,
-            Err(_) => Fetch::Request(outgoing).send().await,
-        }
+        let promise: Promise = fetch.call2(&this, &url.into(), &init)?.dyn_into()?;
+        Ok(JsFuture::from(promise).await?.dyn_into::<web_sys::Response>()?)
     };
-    let response = crate::budget::within(ORIGIN_TIMEOUT, call).await.map_err(|failed| match failed {
-        crate::budget::Failed::Error => ErrorCode::UpstreamUnavailable,
-        crate::budget::Failed::Timeout => ErrorCode::UpstreamTimeout,
+    let response = within(ORIGIN_TIMEOUT, call).await.map_err(|failed| match failed {
+        Failed::Error => ErrorCode::UpstreamUnavailable,
+        Failed::Timeout => ErrorCode::UpstreamTimeout,
     })?;
-    incoming(corridor, response, identity.is_some()).map_err(|_| ErrorCode::UpstreamUnavailable)
+    incoming(corridor, &response, identity.is_some()).map_err(|_| ErrorCode::UpstreamUnavailable)
 }
 
 fn outgoing(
@@ -58,31 +85,28 @@ fn outgoing(
     method: &str,
     target: &Target,
     identity: Option<(&Verified, &RoutePolicy)>,
-) -> worker::Result<Headers> {
-    let headers = Headers::new();
-    let nominated: Vec<String> = request
-        .headers()
-        .get("connection")?
-        .map(|value| names::nominated(&value).collect())
-        .unwrap_or_default();
-    for (name, value) in request.headers() {
+) -> Result<web_sys::Headers, JsValue> {
+    let received = header_map::read(&request.inner().headers())?;
+    let nominated: Vec<String> =
+        received.get("connection").map(|value| names::nominated(value).collect()).unwrap_or_default();
+    let token = received.get("authorization").cloned();
+    let mut headers = BTreeMap::new();
+    for (name, value) in received {
         if is_dropped_from_client(&name) || nominated.contains(&name) {
             continue;
         }
-        if name == "cookie" {
-            if let Some(kept) = names::without_own_cookies(&value) {
-                headers.set(&name, &kept)?;
-            }
-            continue;
+        let value = if name == "cookie" { names::without_own_cookies(&value) } else { Some(value) };
+        if let Some(value) = value {
+            headers.insert(name, value);
         }
-        headers.append(&name, &value)?;
     }
     // Always set: the address and the request's id are of use on public routes too.
     let client = corridor.client.map(|address| address.to_string()).unwrap_or_default();
+    let mut set = |name: &str, value: &str| headers.insert(name.to_owned(), value.to_owned());
     let Some((verified, policy)) = identity else {
-        headers.set(names::CLIENT_ADDRESS, &client)?;
-        headers.set(names::REQUEST_ID, corridor.request_id.as_str())?;
-        return Ok(headers);
+        set(names::CLIENT_ADDRESS, &client);
+        set(names::REQUEST_ID, corridor.request_id.as_str());
+        return header_map::write(&headers);
     };
     let claims = &verified.claims;
     let subject = claims.sub.print();
@@ -103,7 +127,7 @@ fn outgoing(
     ];
     let signed: Vec<(&str, &str)> = TO_ORIGIN.into_iter().zip(values.iter().map(String::as_str)).collect();
     for (name, value) in &signed {
-        headers.set(name, value)?;
+        set(name, value);
     }
     let path = target.path();
     let message = Message {
@@ -120,42 +144,52 @@ fn outgoing(
         algorithm: Algorithm::HmacSha256,
     };
     let signature = sign(&message, &parameters, |base| corridor.config.hop_key.sign(base).to_vec());
-    headers.set(names::SIGNATURE_INPUT, &signature.input)?;
-    headers.set(names::SIGNATURE, &signature.signature)?;
+    set(names::SIGNATURE_INPUT, &signature.input);
+    set(names::SIGNATURE, &signature.signature);
     // A token that the issuer itself would take must not fall into an origin's hands.
     let for_issuer = claims.aud.contains(&corridor.config.issuer);
-    if policy.pass_token
-        && !for_issuer
-        && let Some(token) = request.headers().get("authorization")?
-    {
-        headers.set("authorization", &token)?;
+    if let Some(token) = token.filter(|_| policy.pass_token && !for_issuer) {
+        set("authorization", &token);
     }
-    Ok(headers)
+    header_map::write(&headers)
 }
 
-fn incoming(corridor: &Corridor, response: Response, protected: bool) -> worker::Result<Response> {
-    let headers = response.headers().clone();
-    let dropped: Vec<String> = headers.keys().filter(|name| is_dropped_from_origin(name)).collect();
-    for name in dropped {
-        headers.delete(&name)?;
-    }
-    if headers.has("set-cookie")? {
-        let cookies = headers.get_all("set-cookie")?;
-        if cookies.iter().any(|cookie| names::is_own_cookie(cookie)) {
-            headers.delete("set-cookie")?;
-            for cookie in cookies.iter().filter(|cookie| !names::is_own_cookie(cookie)) {
-                headers.append("set-cookie", cookie)?;
-            }
+/// What is dropped from every answer to somebody in particular, so that no shared cache keeps it.
+const SHARED_CACHE: [&str; 3] = ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"];
+
+fn incoming(corridor: &Corridor, response: &web_sys::Response, protected: bool) -> Result<Response, JsValue> {
+    let headers = web_sys::Headers::new_with_headers(&response.headers())?;
+    let present = header_map::names(&headers)?;
+    for name in &present {
+        if is_dropped_from_origin(name) || (protected && SHARED_CACHE.contains(&name.as_str())) {
+            headers.delete(name)?;
         }
+    }
+    if present.iter().any(|name| name == "set-cookie") {
+        drop_own_cookies(&headers)?;
     }
     if protected {
         // What somebody may see must not lie in a cache that everybody asks.
         let said = headers.get("cache-control")?.unwrap_or_default();
         headers.set("cache-control", &names::private_cache_control(&said))?;
-        for name in ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"] {
-            headers.delete(name)?;
-        }
     }
     headers.set(names::REQUEST_ID, corridor.request_id.as_str())?;
-    Ok(response.with_headers(headers))
+    let init = web_sys::ResponseInit::new();
+    init.set_status(response.status());
+    init.set_status_text(&response.status_text());
+    init.set_headers(&headers);
+    let body = response.body();
+    Ok(web_sys::Response::new_with_opt_readable_stream_and_init(body.as_ref(), &init)?.into())
+}
+
+/// Cookies stay separate; those that bear our names are not the origin's to set.
+fn drop_own_cookies(headers: &web_sys::Headers) -> Result<(), JsValue> {
+    let cookies = Headers(headers.clone()).get_all("set-cookie").map_err(|_| JsValue::NULL)?;
+    if cookies.iter().any(|cookie| names::is_own_cookie(cookie)) {
+        headers.delete("set-cookie")?;
+        for cookie in cookies.iter().filter(|cookie| !names::is_own_cookie(cookie)) {
+            headers.append("set-cookie", cookie)?;
+        }
+    }
+    Ok(())
 }

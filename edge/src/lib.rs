@@ -11,6 +11,7 @@ mod feed;
 mod forward;
 mod gate;
 mod generations;
+mod header_map;
 mod issuer;
 mod limiter;
 mod objects;

@@ -3,6 +3,7 @@
 //! `up` starts everything, `edge` starts an edge alone, `test` runs every test. Each installs what it lacks into the
 //! target folder and says what it is doing.
 
+mod bench;
 mod demo;
 mod edge_alone;
 mod issuer;
@@ -38,6 +39,8 @@ enum Command {
     Edge(edge_alone::Options),
     /// Run every test; starts a PostgreSQL of its own when TEST_POSTGRES_URL is not set.
     Test(test_command::Options),
+    /// Measure against named peers and write docs/benchmarks.md.
+    Bench(bench::Options),
     /// Build the Worker; `wrangler` runs this.
     BuildEdge,
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
             Command::Up(options) => up::run(options).await,
             Command::Edge(options) => edge_alone::run(options).await,
             Command::Test(options) => test_command::run(&options).await,
+            Command::Bench(options) => bench::run(&options).await,
             Command::BuildEdge => tools::Tools::ensure().await?.build_edge().await,
         }
     };

@@ -93,7 +93,8 @@ impl Tools {
         std::fs::write(&note, wanted).map_err(|error| format!("{}: {error}", note.display()))
     }
 
-    fn npm_bin(&self, name: &str) -> PathBuf {
+    /// A program that an npm package brings.
+    pub(crate) fn npm_bin(&self, name: &str) -> PathBuf {
         self.root.join("node_modules/.bin").join(name)
     }
 

@@ -12,7 +12,6 @@ use margrave_shared::session::{Contact, Ending, SessionRow, SessionVerdict};
 use margrave_shared::time::UnixMs;
 use margrave_shared::wire::report::{Report, SessionReport};
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
 use std::time::Duration;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
@@ -78,11 +77,9 @@ pub(crate) enum ContactAnswer {
 pub struct AccountObject {
     state: State,
     env: Env,
-    /// When the issuer was last told of activity.
-    reported_at: Cell<UnixMs>,
 }
 
-/// How often the issuer is told of activity, in milliseconds.
+/// The least period in which the issuer is told of activity, in milliseconds; a quarter of idle where that is longer.
 const REPORT_EVERY_MS: i64 = 60_000;
 /// How long a report may take.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -104,7 +101,7 @@ impl DurableObject for AccountObject {
     fn new(state: State, env: Env) -> Self {
         // Should this fail, every call below fails, and the route's failure policy answers.
         let _ = state.storage().sql().exec(TABLE, None);
-        Self { state, env, reported_at: Cell::new(UnixMs(0)) }
+        Self { state, env }
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
@@ -122,10 +119,13 @@ impl DurableObject for AccountObject {
         // A question about a session that nobody has seen leaves no row.
         if stored != Some(row) && (query.contact == Contact::Activity || stored.is_some()) {
             self.put(&query, row, stored.is_none(), now)?;
+            // The issuer knows when the token was minted; from then on it hears once in a period. The rule needs no
+            // memory, since the object is forgotten between two touches.
+            let period_ms = REPORT_EVERY_MS.max(query.limits.idle_s.saturating_mul(250));
+            let before = stored.map_or(issued_at, |stored| stored.touched_at);
             let ended = row.ended.is_some();
-            if ended || now.since(self.reported_at.get()) >= REPORT_EVERY_MS {
-                self.reported_at.set(now);
-                self.report(query.sid, row.touched_at, ended);
+            if ended || row.touched_at.0 / period_ms > before.0 / period_ms {
+                self.report(query.sid.clone(), row.touched_at, ended);
             }
         }
         answer(&said)

@@ -1,0 +1,149 @@
+//! `cargo xtask bench`: measured side by side with named peers, interleaved in one run, so that only ratios count.
+//!
+//! Behind every contender stands the same origin, nginx answering `ok`. The issuer is a stand-in that publishes keys
+//! and a feed, so that thousands of sessions need no password hashed.
+
+mod contenders;
+mod load;
+mod report;
+mod stand_in;
+mod tokens;
+
+use crate::progress::step;
+use crate::tools::Tools;
+use crate::{Outcome, workspace};
+use clap::Args;
+use contenders::{Contenders, Name};
+use load::{Expect, Figure, measure};
+use report::{Report, Row};
+use std::path::PathBuf;
+use tokens::Tokens;
+
+/// Options of `bench`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    /// Which ones, of B1 B2 B3 B10; without any, all of these.
+    ids: Vec<String>,
+    /// How many interleaved rounds.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of load in each round.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+}
+
+const KNOWN: [&str; 4] = ["B1", "B2", "B3", "B10"];
+
+/// Sessions that take turns in B1.
+const SESSIONS: usize = 5000;
+
+pub(crate) async fn run(options: &Options) -> Outcome<()> {
+    if let Some(unknown) = options.ids.iter().find(|id| !KNOWN.contains(&id.as_str())) {
+        return Err(format!("{unknown} is not measured; there are {}", KNOWN.join(" ")));
+    }
+    let wanted = |id: &str| options.ids.is_empty() || options.ids.iter().any(|wanted| wanted == id);
+    let tools = Tools::ensure().await?;
+    tools.build_edge().await?;
+    let folder = workspace::target()?.join("bench");
+    let _ = std::fs::remove_dir_all(folder.join("run"));
+    std::fs::create_dir_all(folder.join("run")).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut contenders = Contenders::start(&tools, &folder).await?;
+    let tokens = Tokens::new(contenders.issuer_url());
+    let mut report = Report::new(contenders.versions());
+    let plan = Plan { options, folder: folder.join("run") };
+
+    if wanted("B1") {
+        let file = plan.write("sessions", &tokens.sessions(SESSIONS))?;
+        // Live sessions are sessions that have been met: the first contact with each makes its object, and a new SQLite
+        // file takes milliseconds.
+        step("meeting 5,000 sessions");
+        measure(&contenders.url(Name::Margrave), &file, 90, Expect::Passed, &plan.folder).await?;
+        let names = [Name::Margrave, Name::Jose, Name::PassThrough];
+        let figures = plan.interleave(&contenders, &names, &[file], Expect::Passed).await?;
+        if let [ours, jose, pass_through] = figures.as_slice() {
+            let what = "full corridor, 5,000 sessions taking turns ÷ jose Worker";
+            report.add(Row::ratio("B1", what, 1.5, ours, jose));
+            report.add(Row::ratio(
+                "B1",
+                "the same ÷ JavaScript pass-through Worker",
+                0.7,
+                ours,
+                pass_through,
+            ));
+        }
+    }
+    if wanted("B2") {
+        let files = (0..=options.rounds)
+            .map(|round| plan.write(&format!("fresh-{round}"), &tokens.fresh(40_000, round)))
+            .collect::<Outcome<Vec<_>>>()?;
+        let figures =
+            plan.interleave(&contenders, &[Name::Margrave, Name::Jose], &files, Expect::Passed).await?;
+        if let [ours, jose] = figures.as_slice() {
+            report.add(Row::ratio("B2", "every token new ÷ jose Worker", 0.9, ours, jose));
+        }
+    }
+    if wanted("B3") {
+        let sessions = plan.write("passing", &tokens.sessions(200))?;
+        let base = plan.interleave(&contenders, &[Name::Margrave], &[sessions], Expect::Passed).await?;
+        for (what, tokens, least) in [
+            ("bad signature", tokens.badly_signed(SESSIONS), None),
+            ("expired", tokens.expired(SESSIONS), Some(1.3)),
+            ("revoked", tokens.revoked(), Some(1.3)),
+            ("no token", vec!["none".to_owned()], Some(1.3)),
+        ] {
+            let file = plan.write(&what.replace(' ', "-"), &tokens)?;
+            let refused = plan.interleave(&contenders, &[Name::Margrave], &[file], Expect::Refused).await?;
+            if let ([refused], [passed]) = (refused.as_slice(), base.as_slice()) {
+                let what = format!("refused: {what} ÷ passed");
+                report.add(Row::ratio("B3", &what, least.unwrap_or(0.0), refused, passed));
+            }
+        }
+    }
+    if wanted("B10") {
+        report.add_all(contenders.start_figures(&tools).await?);
+    }
+    contenders.stop().await;
+    report.write(&workspace::root()?.join("docs/benchmarks.md"))
+}
+
+struct Plan<'a> {
+    options: &'a Options,
+    folder: PathBuf,
+}
+
+impl Plan<'_> {
+    fn write(&self, name: &str, tokens: &[String]) -> Outcome<PathBuf> {
+        let path = self.folder.join(format!("{name}.tokens"));
+        std::fs::write(&path, tokens.join("\n")).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(path)
+    }
+
+    /// A warm-up of every contender, then rounds in turn: A B C A B C. The first file warms up; with several, each
+    /// round has one of its own.
+    async fn interleave(
+        &self,
+        contenders: &Contenders,
+        names: &[Name],
+        files: &[PathBuf],
+        expect: Expect,
+    ) -> Outcome<Vec<Vec<Figure>>> {
+        let mut figures = vec![Vec::new(); names.len()];
+        for round in 0..=self.options.rounds {
+            let file = files.get(round).or_else(|| files.first()).ok_or("no tokens")?;
+            for (name, list) in names.iter().zip(&mut figures) {
+                // wasm gets faster in its first ten seconds under load.
+                let seconds = if round == 0 { 10 } else { self.options.seconds };
+                let url = contenders.url(*name);
+                let figure = measure(&url, file, seconds, expect, &self.folder).await?;
+                step(&format!(
+                    "{name:?}: {:.0}/s, p50 {}, p99 {}",
+                    figure.per_second, figure.p50, figure.p99
+                ));
+                if round > 0 {
+                    list.push(figure);
+                }
+            }
+        }
+        Ok(figures)
+    }
+}
