@@ -11,6 +11,7 @@
     reason = "this is a test binary; what fails should say so and stop"
 )]
 
+mod crashes;
 mod forged;
 mod http;
 mod key_rotation;

@@ -15,6 +15,8 @@ pub(crate) struct System {
     child: Child,
     state: PathBuf,
     facts: Value,
+    /// How it was started, for a start with the same state.
+    arguments: Vec<String>,
 }
 
 impl Drop for System {
@@ -41,6 +43,11 @@ fn new_state() -> PathBuf {
 }
 
 async fn start(arguments: &[&str], state: PathBuf) -> System {
+    let (child, facts) = spawn(arguments).await;
+    System { child, state, facts, arguments: arguments.iter().map(|text| (*text).to_owned()).collect() }
+}
+
+async fn spawn(arguments: &[&str]) -> (Child, Value) {
     let xtask = std::env::var("MARGRAVE_XTASK").expect("MARGRAVE_XTASK is not set: run `cargo xtask test`");
     let mut child = Command::new(xtask)
         .args(arguments)
@@ -51,7 +58,7 @@ async fn start(arguments: &[&str], state: PathBuf) -> System {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = lines.next_line().await.unwrap().expect("it ended before everything answered");
-    System { child, state, facts: serde_json::from_str(&line).unwrap() }
+    (child, serde_json::from_str(&line).unwrap())
 }
 
 /// Issuer, edge and demo origin with settings.
@@ -93,6 +100,21 @@ impl System {
     /// A member of the line that `up --json` prints.
     pub(crate) fn fact(&self, name: &str) -> &str {
         self.facts[name].as_str().unwrap_or_else(|| panic!("{name} is missing"))
+    }
+
+    /// Sends a signal to a part.
+    pub(crate) fn signal(&self, part: &str, signal: &str) {
+        let id = self.facts[part].as_u64().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Kills a part without warning, which ends the whole; starts it again on the same state.
+    pub(crate) async fn crash_and_restart(&mut self, part: &str) {
+        self.signal(part, "-KILL");
+        assert!(!self.child.wait().await.unwrap().success(), "a lost part ends the command with an error");
+        let arguments: Vec<&str> =
+            self.arguments.iter().map(String::as_str).filter(|text| *text != "--fresh").collect();
+        (self.child, self.facts) = spawn(&arguments).await;
     }
 
     /// A URL at the edge.
