@@ -1,13 +1,18 @@
 //! Disabling an account, and ending everything it has.
 
-use crate::accounts::{self, find_account};
+use crate::accounts::{self, Account, find_account};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::sessions::end_all;
+use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::AccountId;
+
+async fn existing(tx: &mut Tx, id: &AccountId) -> Result<Account, Failure> {
+    find_account(tx, id).await?.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_account"))
+}
 
 /// Disables an account: nobody logs in, every session and token ends.
 ///
@@ -21,8 +26,7 @@ pub(crate) async fn disable_account(
 ) -> Result<(), Failure> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let account = find_account(&mut tx, id).await?;
-    let account = account.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_account"))?;
+    let account = existing(&mut tx, id).await?;
     if !accounts::disable_account(&mut tx, id, now).await? {
         return Err(Failure::denied(ErrorCode::Conflict, "already_disabled"));
     }
@@ -49,8 +53,7 @@ pub(crate) async fn end_account_sessions(
 ) -> Result<(), Failure> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let account = find_account(&mut tx, id).await?;
-    let account = account.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_account"))?;
+    let account = existing(&mut tx, id).await?;
     end_all(app, &mut tx, &account.merchant_id, id, actor, caller, now).await?;
     tx.commit().await?;
     app.feed.notify();
@@ -69,8 +72,7 @@ pub(crate) async fn reset_account_failures(
 ) -> Result<(), Failure> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let account = find_account(&mut tx, id).await?;
-    let account = account.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_account"))?;
+    let account = existing(&mut tx, id).await?;
     accounts::reset_failures(&mut tx, id).await?;
     let entry = Entry::done("account.reset_failures")
         .merchant(&account.merchant_id)
