@@ -15,7 +15,7 @@ use margrave_shared::http_signature::{Algorithm, Message, SignatureHeaders, veri
 use margrave_shared::secret::{SecretKey, equal_in_constant_time};
 use margrave_shared::time::UnixMs;
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
@@ -25,7 +25,27 @@ pub(crate) const HOP_KEY_ID: &str = "demo-1";
 
 struct Origin {
     hop_key: SecretKey,
-    nonces: Mutex<HashMap<String, i64>>,
+    nonces: Mutex<Nonces>,
+}
+
+/// The nonces of the last minute or two, in two generations, so that nothing has to be searched for what is old: a
+/// signature is believed for 30 seconds either way.
+#[derive(Default)]
+struct Nonces {
+    young: HashSet<String>,
+    old: HashSet<String>,
+    turned_at: i64,
+}
+
+impl Nonces {
+    /// Remembers a nonce; `false` when it was used before.
+    fn remember(&mut self, nonce: String, now_s: i64) -> bool {
+        if now_s - self.turned_at > 60 {
+            self.old = std::mem::take(&mut self.young);
+            self.turned_at = now_s;
+        }
+        !self.old.contains(&nonce) && self.young.insert(nonce)
+    }
 }
 
 /// Starts the origin on a port; it runs until the process ends.
@@ -139,9 +159,24 @@ fn check(
     })
     .map_err(|_| "the signature does not verify")?;
     let mut nonces = origin.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-    nonces.retain(|_, created| now.seconds() - *created <= 60);
-    match nonces.insert(parameters.nonce, parameters.created) {
-        None => Ok(()),
-        Some(_) => Err("this signature was used before"),
+    if nonces.remember(parameters.nonce, now.seconds()) {
+        Ok(())
+    } else {
+        Err("this signature was used before")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Nonces;
+
+    #[test]
+    fn a_nonce_counts_once_for_as_long_as_its_signature_is_believed() {
+        let mut nonces = Nonces::default();
+        assert!(nonces.remember("a".to_owned(), 1000));
+        assert!(!nonces.remember("a".to_owned(), 1059));
+        assert!(!nonces.remember("a".to_owned(), 1061), "one generation later it is still known");
+        assert!(nonces.remember("b".to_owned(), 1061));
+        assert!(nonces.remember("a".to_owned(), 1200));
     }
 }
