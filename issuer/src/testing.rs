@@ -7,10 +7,13 @@ use crate::clock::Clock;
 use crate::config::{Config, PasswordConfig};
 use crate::http::context::Caller;
 use crate::merchants::{Merchant, MerchantSettings, NewMerchant, Service, create_merchant};
+use crate::sessions::{Session, find_session};
 use crate::storage::Db;
+use crate::tokens::find_refresh;
 use margrave_shared::id::ClientId;
 use margrave_shared::permission::parse_scope;
-use margrave_shared::secret::{SecretKey, SecretText};
+use margrave_shared::secret::{SecretKey, SecretText, secret_hash};
+use margrave_shared::wire::token::TokenResponse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -63,6 +66,14 @@ impl World {
     /// Another process on the same database.
     pub(crate) async fn another_process(&self) -> Arc<App> {
         start(&self.config, self.app.db.clone(), &self.clock).await
+    }
+
+    /// The stored session behind an answer of the token endpoint.
+    pub(crate) async fn session_of(&self, answer: &TokenResponse) -> Session {
+        let mut tx = self.app.db.read().await.unwrap();
+        let hash = secret_hash(answer.refresh_token.as_deref().unwrap());
+        let row = find_refresh(&mut tx, &hash).await.unwrap().unwrap();
+        find_session(&mut tx, &row.sid).await.unwrap().unwrap()
     }
 
     /// Lets time pass.

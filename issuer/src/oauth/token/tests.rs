@@ -1,6 +1,7 @@
 //! The token endpoint's rules over time, over processes, on both databases.
 
 use super::{FACTORS_GRANT, TokenRequest, grant};
+use crate::accounts::raise_generation;
 use crate::app::App;
 use crate::factors::verify_credentials;
 use crate::failure::Failure;
@@ -102,6 +103,19 @@ async fn an_honest_retry_gets_the_same_answer_for_ten_seconds(db: Db) {
     assert_eq!(refresh(&world, &world.app, refresh_token(&child), None).await, Err("session_over"));
 }
 on_both_databases!(retry, super::an_honest_retry_gets_the_same_answer_for_ten_seconds);
+
+async fn a_session_of_an_earlier_generation_is_over(db: Db) {
+    let world = World::new(db).await;
+    let first = log_in(&world).await;
+    let session = world.session_of(&first).await;
+    // What a race leaves: everything was ended while this session was being opened, so its own row was not seen.
+    let mut tx = world.app.db.begin().await.unwrap();
+    raise_generation(&mut tx, &session.account_id).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(session.ending, None);
+    assert_eq!(refresh(&world, &world.app, refresh_token(&first), None).await, Err("session_over"));
+}
+on_both_databases!(generation, super::a_session_of_an_earlier_generation_is_over);
 
 async fn what_needs_a_fresh_authentication_drops_out(db: Db) {
     let world = World::new(db).await;
