@@ -1,4 +1,7 @@
 //! The edge's configuration: the text module `edge.toml`, `EDGE_OVERRIDES` over it, and the secrets.
+//!
+//! One file, though a long one: each section is a struct with its defaults, and one function checks all of them, so that
+//! every problem is reported at once.
 
 use ed25519_dalek::SigningKey;
 use margrave_shared::id::{EdgeId, MerchantId};

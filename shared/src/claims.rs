@@ -2,6 +2,9 @@
 //!
 //! Reading starts from [`Json`], so duplicate members and odd encodings are gone already; here every claim must have
 //! the one type and shape it may have (RFC 9068 §2.2, RFC 7519 §4.1).
+//!
+//! One file, though a long one: the three kinds of token are read by the same few readers at its end, and what a claim
+//! may be stands beside the struct that carries it. A good part is the table of shapes that are refused.
 
 use crate::id::{AccountId, AppointmentId, ClientId, GrantId, KeyId, MerchantId, SessionId, TokenId};
 use crate::json::Json;
