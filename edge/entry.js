@@ -2,7 +2,8 @@
 // instance is lost, and whatever was waiting for it would wait for ever. Here every call races against that loss, so
 // that a panic is a 503 within milliseconds and never a hang.
 import { DurableObject } from "cloudflare:workers";
-import Inner, * as wasm from "./index.js";
+import Worker, * as wasm from "./index.js";
+import { carry, headOf } from "./carry.js";
 import EDGE_CONFIG from "./edge.toml";
 
 const state = globalThis.__worker_init_state;
@@ -19,12 +20,36 @@ Object.defineProperty(state, "criticalError", {
   },
 });
 
-function guarded(call) {
-  let reject;
-  const lost = new Promise((_, r) => (reject = r));
-  waiting.add(reject);
-  return Promise.race([lost, call()]).finally(() => waiting.delete(reject));
+function guarded(promise) {
+  return new Promise((resolve, reject) => {
+    waiting.add(reject);
+    const settle = (done) => (value) => {
+      waiting.delete(reject);
+      done(value);
+    };
+    promise.then(settle(resolve), settle(reject));
+  });
 }
+
+// Wasm's tasks run as microtasks. The runtime's own `queueMicrotask` costs as much as all of a request's cryptography;
+// a reaction of a settled promise is the same and costs nothing. A trap in a task is the loss of the instance.
+const settled = Promise.resolve();
+const runs = new WeakMap();
+globalThis.queueMicrotask = (task) => {
+  let run = runs.get(task);
+  if (!run) {
+    run = () => {
+      try {
+        task();
+      } catch (error) {
+        if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
+        reportError(error);
+      }
+    };
+    runs.set(task, run);
+  }
+  settled.then(run);
+};
 
 // One per isolate and not one per request.
 const configured = new WeakMap();
@@ -65,7 +90,7 @@ function guardedObject(name) {
     }
     async fetch(request) {
       try {
-        return await guarded(() => this.#inner.fetch(request));
+        return await guarded(this.#inner.fetch(request));
       } catch {
         return unavailable();
       }
@@ -77,11 +102,19 @@ export const AccountObject = guardedObject("AccountObject");
 export const LimiterObject = guardedObject("LimiterObject");
 export const FeedObject = guardedObject("FeedObject");
 
+// Wasm's functions hang on the prototype that the build makes.
+const rules = Worker.prototype;
+let withPeer;
+
 export default {
   async fetch(request, env, ctx) {
     try {
-      // The prototype's method and not a new entrypoint: it reads `env` and `ctx` of `this` and nothing else.
-      return await guarded(() => Inner.prototype.fetch.call({ env: withConfig(env), ctx }, request));
+      const configured = withConfig(env);
+      withPeer ??= rules.wants_peer(configured);
+      let decision = rules.judge(headOf(request, withPeer), request, configured, ctx);
+      if (decision instanceof Promise) decision = await guarded(decision);
+      if (typeof decision !== "string") return decision;
+      return await carry(decision, request, env.ORIGIN ?? globalThis, rules);
     } catch {
       return unavailable();
     }

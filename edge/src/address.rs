@@ -1,22 +1,16 @@
 //! The client's address, from the one place that the configuration names. A client's own headers never count
 //! elsewhere.
 
+use crate::boundary::Head;
 use crate::config::AddressSource;
-use js_sys::Reflect;
 use std::net::{IpAddr, SocketAddr};
-use worker::Request;
 
 /// The client's address; `None` when the place does not hold one.
-pub(crate) fn client_address(request: &Request, source: AddressSource) -> Option<IpAddr> {
-    let header = |name: &str| request.headers().get(name).ok().flatten();
+pub(crate) fn client_address(head: &Head, source: AddressSource) -> Option<IpAddr> {
     match source {
-        AddressSource::CloudflareHeader => header("cf-connecting-ip")?.trim().parse().ok(),
-        AddressSource::Peer => {
-            let cf = Reflect::get(request.inner(), &"cf".into()).ok()?;
-            let text = Reflect::get(&cf, &"clientIp".into()).ok()?.as_string()?;
-            read_peer(&text)
-        }
-        AddressSource::Forwarded(proxies) => from_the_right(&header("x-forwarded-for")?, proxies),
+        AddressSource::CloudflareHeader => head.headers.get("cf-connecting-ip")?.trim().parse().ok(),
+        AddressSource::Peer => read_peer(&head.peer),
+        AddressSource::Forwarded(proxies) => from_the_right(head.headers.get("x-forwarded-for")?, proxies),
     }
 }
 

@@ -19,8 +19,6 @@ pub(crate) const ACCOUNTS: &str = "ACCOUNTS";
 pub(crate) const LIMITERS: &str = "LIMITERS";
 /// The binding of the feed object.
 pub(crate) const FEED: &str = "FEED";
-/// The binding of the origin, where there is one; otherwise `origin_url` is fetched.
-pub(crate) const ORIGIN: &str = "ORIGIN";
 /// The binding of the issuer, where there is one; otherwise `issuer_url` is fetched.
 pub(crate) const ISSUER: &str = "ISSUER";
 

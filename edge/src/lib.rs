@@ -3,6 +3,7 @@
 mod address;
 mod auth;
 mod body;
+pub mod boundary;
 mod budget;
 mod clock;
 mod config;
@@ -11,7 +12,6 @@ mod feed;
 mod forward;
 mod gate;
 mod generations;
-mod header_map;
 mod issuer;
 mod limiter;
 mod objects;
@@ -19,10 +19,3 @@ mod own;
 mod respond;
 mod sessions;
 mod verify;
-
-use worker::{Context, Env, Request, Response, event};
-
-#[event(fetch)]
-async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
-    gate::handle(request, env, context).await
-}

@@ -8,18 +8,13 @@ use margrave_shared::error::ErrorCode;
 use margrave_shared::header::{Credential, read_authorization};
 use margrave_shared::permission::print_scope;
 use margrave_shared::route_policy::{OnStateFailure, RoutePolicy};
-use worker::{Headers, Request, Response};
+use worker::{Headers, Response};
 
 /// Answers a request below `/.margrave`.
-pub(crate) async fn handle(
-    corridor: &Corridor,
-    request: &Request,
-    method: &str,
-    path: &str,
-) -> Result<Response, Refused> {
+pub(crate) async fn handle(corridor: &Corridor, method: &str, path: &str) -> Result<Response, Refused> {
     match (method, path) {
         ("GET" | "HEAD", "/health") => Ok(health(corridor).await?),
-        ("GET" | "HEAD", "/session") => Ok(session(corridor, request).await?),
+        ("GET" | "HEAD", "/session") => Ok(session(corridor).await?),
         _ => Err(ErrorCode::NotFound.into()),
     }
 }
@@ -43,9 +38,8 @@ async fn health(corridor: &Corridor) -> Result<Response, ErrorCode> {
 }
 
 /// Who am I. Reading it is no activity.
-async fn session(corridor: &Corridor, request: &Request) -> Result<Response, ErrorCode> {
-    let header = request.headers().get("authorization").map_err(|_| ErrorCode::InvalidRequest)?;
-    let token = match read_authorization(header.as_deref()) {
+async fn session(corridor: &Corridor) -> Result<Response, ErrorCode> {
+    let token = match read_authorization(corridor.head.headers.get("authorization")) {
         Credential::Bearer(token) => token,
         Credential::None | Credential::Unusable => return Err(ErrorCode::InvalidToken),
         Credential::Ambiguous => return Err(ErrorCode::AmbiguousRequest),

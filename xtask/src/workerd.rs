@@ -112,6 +112,7 @@ fn write_files(plan: &EdgePlan<'_>) -> Outcome<()> {
     let root = workspace::root()?;
     for (from, to) in [
         ("edge/build/entry.js", "entry.js"),
+        ("edge/build/carry.js", "carry.js"),
         ("edge/build/index.js", "index.js"),
         ("edge/build/index_bg.wasm", "index_bg.wasm"),
     ] {
@@ -142,6 +143,7 @@ const config :Workerd.Config = (
 const edge :Workerd.Worker = (
   modules = [
     (name = "entry.js", esModule = embed "entry.js"),
+    (name = "carry.js", esModule = embed "carry.js"),
     (name = "index.js", esModule = embed "index.js"),
     (name = "index_bg.wasm", wasm = embed "index_bg.wasm"),
     (name = "edge.toml", text = embed "edge.toml"),

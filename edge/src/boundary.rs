@@ -1,0 +1,90 @@
+//! What JavaScript calls. Rules only: `entry.js` and `carry.js` read the request's head, carry out what is decided
+//! here, and decide nothing.
+
+use crate::config::{AddressSource, EdgeConfig};
+use crate::gate::{self, Decision};
+use crate::respond::refuse;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::forwarding;
+use margrave_shared::header_list::HeaderList;
+use margrave_shared::id::RequestId;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::future_to_promise;
+use web_sys::{Request, Response};
+use worker::{Env, worker_sys};
+
+/// The head of a request.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// Its method, as the runtime normalised it.
+    pub(crate) method: String,
+    /// Its whole URL.
+    pub(crate) url: String,
+    /// Who opened the connection, where that counts and is known.
+    pub(crate) peer: String,
+    /// Its headers.
+    pub(crate) headers: HeaderList,
+}
+
+impl Head {
+    fn read(text: &str) -> Option<Self> {
+        let mut lines = text.split('\n');
+        let mut line = || lines.next().map(str::to_owned);
+        let (method, url, peer) = (line()?, line()?, line()?);
+        Some(Self { method, url, peer, headers: HeaderList::read(lines).ok()? })
+    }
+}
+
+/// Whether the connection's peer is the client, so that the head must name it.
+#[wasm_bindgen]
+pub fn wants_peer(env: &Env) -> bool {
+    EdgeConfig::of(env).is_some_and(|config| config.client_address == AddressSource::Peer)
+}
+
+/// Judges a request: a plan to forward it (a text, for `carry`), a `Response`, or a promise of either.
+///
+/// # Errors
+/// Where not even a refusal can be written.
+#[wasm_bindgen]
+pub fn judge(
+    head: &str,
+    request: Request,
+    env: Env,
+    context: worker_sys::Context,
+) -> Result<JsValue, JsValue> {
+    let head = Head::read(head);
+    let mut judging: Pin<Box<dyn Future<Output = _>>> =
+        Box::pin(gate::handle(head, request, env, worker::Context::new(context)));
+    // Nearly every request is judged from memory, and then there is nothing to wait for. One that has to wait is asked
+    // again by the executor, and whatever it waits for then remembers the executor's waker.
+    match judging.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(decision) => decision.map(Decision::into_js).map_err(JsValue::from),
+        Poll::Pending => Ok(future_to_promise(async move { Ok(judging.await?.into_js()) }).into()),
+    }
+}
+
+/// An origin's headers as the client gets them, in lines.
+///
+/// # Errors
+/// Where the headers are no pairs, which the runtime does not do.
+#[wasm_bindgen]
+pub fn answer_headers(headers: &str, personal: bool, request_id: &str) -> Result<String, JsValue> {
+    let received = HeaderList::read(headers.split('\n').skip(1)).map_err(|_| JsValue::NULL)?;
+    let mut text = String::with_capacity(headers.len() + 100);
+    forwarding::of_origin(&received, personal, request_id).write_to(&mut text);
+    Ok(text)
+}
+
+/// The answer when the origin gives none.
+///
+/// # Errors
+/// Where the answer cannot be written.
+#[wasm_bindgen]
+pub fn unreachable(timed_out: bool, request_id: &str) -> Result<Response, JsValue> {
+    let code = if timed_out { ErrorCode::UpstreamTimeout } else { ErrorCode::UpstreamUnavailable };
+    let request_id = RequestId::parse(request_id).map_err(|_| JsValue::NULL)?;
+    Ok(refuse(code.into(), &request_id)?.into())
+}
