@@ -20,6 +20,11 @@ Object.defineProperty(state, "criticalError", {
   },
 });
 
+// A panic says so itself; a trap without one (an exhausted stack, an abort) is seen only by whoever called.
+function noteLoss(error) {
+  if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) state.criticalError = true;
+}
+
 function guarded(promise) {
   return new Promise((resolve, reject) => {
     waiting.add(reject);
@@ -42,7 +47,7 @@ globalThis.queueMicrotask = (task) => {
       try {
         task();
       } catch (error) {
-        if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
+        noteLoss(error);
         reportError(error);
       }
     };
@@ -91,7 +96,8 @@ function guardedObject(name) {
     async fetch(request) {
       try {
         return await guarded(this.#inner.fetch(request));
-      } catch {
+      } catch (error) {
+        noteLoss(error);
         return unavailable();
       }
     }
@@ -102,20 +108,32 @@ export const AccountObject = guardedObject("AccountObject");
 export const LimiterObject = guardedObject("LimiterObject");
 export const FeedObject = guardedObject("FeedObject");
 
-// Wasm's functions hang on the prototype that the build makes.
-const rules = Worker.prototype;
+// Wasm's functions hang on the prototype that the build makes. Their glue writes a text argument into wasm's memory
+// before it notices that the instance is lost and makes a new one, which would then read, and free, at an address of the
+// old one's. `ready` has no argument: after it the instance lives, and the build's wrappers need not make another.
+const alive = (name) => {
+  const { ready, [name]: rule } = Worker.prototype;
+  return (...values) => {
+    ready();
+    if (criticalError) state.criticalError = false;
+    return rule(...values);
+  };
+};
+const rules = { answer_headers: alive("answer_headers"), unreachable: alive("unreachable") };
+const judge = alive("judge");
 let withPeer;
 
 export default {
   async fetch(request, env, ctx) {
     try {
       const configured = withConfig(env);
-      withPeer ??= rules.wants_peer(configured);
-      let decision = rules.judge(headOf(request, withPeer), request, configured, ctx);
+      withPeer ??= Worker.prototype.wants_peer(configured);
+      let decision = judge(headOf(request, withPeer), request, configured, ctx);
       if (decision instanceof Promise) decision = await guarded(decision);
       if (typeof decision !== "string") return decision;
       return await carry(decision, request, env.ORIGIN ?? globalThis, rules);
-    } catch {
+    } catch (error) {
+      noteLoss(error);
       return unavailable();
     }
   },

@@ -4,12 +4,14 @@
 use crate::config::{AddressSource, EdgeConfig};
 use crate::gate::{self, Decision};
 use crate::respond::refuse;
+use futures_util::task::AtomicWaker;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::forwarding;
 use margrave_shared::header_list::HeaderList;
 use margrave_shared::id::RequestId;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::future_to_promise;
@@ -38,6 +40,10 @@ impl Head {
     }
 }
 
+/// Nothing: `entry.js` says what it is for.
+#[wasm_bindgen]
+pub fn ready() {}
+
 /// Whether the connection's peer is the client, so that the head must name it.
 #[wasm_bindgen]
 pub fn wants_peer(env: &Env) -> bool {
@@ -56,13 +62,28 @@ pub fn judge(
     context: worker_sys::Context,
 ) -> Result<JsValue, JsValue> {
     let head = Head::read(head);
-    let mut judging: Pin<Box<dyn Future<Output = _>>> =
-        Box::pin(gate::handle(head, request, env, worker::Context::new(context)));
-    // Nearly every request is judged from memory, and then there is nothing to wait for. One that has to wait is asked
-    // again by the executor, and whatever it waits for then remembers the executor's waker.
-    match judging.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(decision) => decision.map(Decision::into_js).map_err(JsValue::from),
-        Poll::Pending => Ok(future_to_promise(async move { Ok(judging.await?.into_js()) }).into()),
+    let mut judging = Box::pin(gate::handle(head, request, env, worker::Context::new(context)));
+    // Nearly every request is judged from memory, and then there is nothing to wait for.
+    let relay = Arc::new(Relay::default());
+    let waker = Waker::from(Arc::clone(&relay));
+    if let Poll::Ready(decision) = judging.as_mut().poll(&mut Context::from_waker(&waker)) {
+        return decision.map(Decision::into_js).map_err(JsValue::from);
+    }
+    let rest = poll_fn(move |executor| {
+        relay.0.register(executor.waker());
+        judging.as_mut().poll(&mut Context::from_waker(&waker))
+    });
+    Ok(future_to_promise(async move { Ok(rest.await?.into_js()) }).into())
+}
+
+/// Wakes the executor once there is one. What a request waits for may keep the waker of its first poll for ever, as
+/// `Delay` does, and that poll comes before the executor.
+#[derive(Default)]
+struct Relay(AtomicWaker);
+
+impl Wake for Relay {
+    fn wake(self: Arc<Self>) {
+        self.0.wake();
     }
 }
 

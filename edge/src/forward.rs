@@ -73,7 +73,7 @@ fn outgoing(corridor: &Corridor, target: &Target, identity: Option<(&Verified, &
         headers: &signed,
     };
     let parameters = Parameters {
-        created: clock::now().seconds(),
+        created: clock::wall().seconds(),
         key_id: corridor.config.hop_key_id.clone(),
         nonce: base64::encode_url(&entropy::bytes16().unwrap_or_default()),
         algorithm: Algorithm::HmacSha256,

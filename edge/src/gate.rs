@@ -88,6 +88,10 @@ async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused
         return auth::handle(corridor, request.into(), method, &path, &target).await.map(Decision::Answer);
     }
     if let Some(path) = target.below(".margrave") {
+        #[cfg(feature = "drill")]
+        if path.starts_with("/drill/") {
+            return Ok(Decision::Answer(crate::drill::handle(request.into(), &path, &target).await?));
+        }
         return own::handle(corridor, method, &path).await.map(Decision::Answer);
     }
     let policy = corridor.config.routes.find(&target).ok_or(ErrorCode::NotFound)?;

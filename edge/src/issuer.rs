@@ -51,7 +51,7 @@ pub(crate) async fn call(env: &Env, config: &EdgeConfig, call: &IssuerCall<'_>) 
         headers: &signed,
     };
     let parameters = Parameters {
-        created: clock::now().seconds(),
+        created: clock::wall().seconds(),
         key_id: config.edge_id.to_string(),
         nonce: base64::encode_url(&entropy::bytes16().unwrap_or_default()),
         algorithm: Algorithm::Ed25519,

@@ -7,6 +7,8 @@ pub mod boundary;
 mod budget;
 mod clock;
 mod config;
+#[cfg(feature = "drill")]
+mod drill;
 mod entropy;
 mod feed;
 mod forward;

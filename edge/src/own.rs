@@ -19,7 +19,7 @@ pub(crate) async fn handle(corridor: &Corridor, method: &str, path: &str) -> Res
     }
 }
 
-fn json(value: &serde_json::Value) -> Result<Response, ErrorCode> {
+pub(crate) fn json(value: &serde_json::Value) -> Result<Response, ErrorCode> {
     let write = || {
         let headers = Headers::new();
         headers.set("content-type", "application/json")?;

@@ -12,6 +12,7 @@
 )]
 
 mod crashes;
+mod drills;
 mod forged;
 mod http;
 mod key_rotation;
@@ -22,5 +23,6 @@ mod merchant_key;
 mod refresh;
 mod revocation;
 mod session_timeouts;
+mod signature_cases;
 mod strange_paths_and_headers;
 mod system;

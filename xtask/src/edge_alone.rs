@@ -4,7 +4,7 @@ use crate::processes::stop_signal;
 use crate::progress::{step, warn};
 use crate::secrets::Secrets;
 use crate::settings::Settings;
-use crate::tools::Tools;
+use crate::tools::{EdgeBuild, Tools};
 use crate::workerd::{self, EdgePlan};
 use crate::{Outcome, ports, workspace};
 use clap::Args;
@@ -44,7 +44,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     workerd::authority(issuer)?;
     workerd::authority(origin)?;
     let tools = Tools::ensure().await?;
-    tools.build_edge().await?;
+    tools.build_edge(EdgeBuild::Release).await?;
     let port = ports::choose("edge", options.edge_port, None)?;
     let folder = match &options.state {
         Some(folder) => folder.clone(),
@@ -66,6 +66,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     }
     step("starting the edge");
     let plan = EdgePlan {
+        build: EdgeBuild::Release,
         folder,
         port,
         issuer,

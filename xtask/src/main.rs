@@ -56,7 +56,7 @@ fn main() -> ExitCode {
             Command::Edge(options) => edge_alone::run(options).await,
             Command::Test(options) => test_command::run(&options).await,
             Command::Bench(options) => bench::run(&options).await,
-            Command::BuildEdge => tools::Tools::ensure().await?.build_edge().await,
+            Command::BuildEdge => tools::Tools::ensure().await?.build_edge(tools::EdgeBuild::Release).await,
         }
     };
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

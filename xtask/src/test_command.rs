@@ -2,7 +2,7 @@
 
 use crate::postgres::Server;
 use crate::progress::step;
-use crate::tools::{Tools, capture, run as run_tool};
+use crate::tools::{EdgeBuild, Tools, capture, run as run_tool};
 use crate::{Outcome, up, workspace};
 use clap::Args;
 use tokio::process::Command;
@@ -18,7 +18,9 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: &Options) -> Outcome<()> {
     let tools = Tools::ensure().await?;
     up::build_issuer(false).await?;
-    tools.build_edge().await?;
+    for build in [EdgeBuild::Release, EdgeBuild::Drill] {
+        tools.build_edge(build).await?;
+    }
     let given = std::env::var("TEST_POSTGRES_URL").ok();
     let server = match &given {
         Some(_) => None,

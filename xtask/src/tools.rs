@@ -119,18 +119,20 @@ impl Tools {
         }
     }
 
-    /// Builds the Worker if its sources have changed: `edge/build/index.js` and `edge/build/index_bg.wasm`.
-    pub(crate) async fn build_edge(&self) -> Outcome<()> {
-        let note = self.root.join("edge/build/.sources");
+    /// Builds the Worker if its sources have changed.
+    pub(crate) async fn build_edge(&self, kind: EdgeBuild) -> Outcome<()> {
+        let folder = self.root.join("edge").join(kind.folder());
+        let note = folder.join(".sources");
         let sources = self.edge_sources()?;
-        let built = self.root.join("edge/build/index_bg.wasm").exists();
+        let built = folder.join("index_bg.wasm").exists();
         if built && std::fs::read_to_string(&note).is_ok_and(|text| text == sources) {
             return Ok(());
         }
-        step("building the edge's wasm");
+        step(kind.progress());
         let mut command = Command::new(self.bin.join("worker-build"));
         command
-            .arg("--release")
+            .args(["--release", "--out-dir", kind.folder()])
+            .args(kind.features())
             .current_dir(self.root.join("edge"))
             .env("WASM_BINDGEN_BIN", self.bin.join("wasm-bindgen"))
             .env("WASM_OPT_BIN", self.npm_bin("wasm-opt"))
@@ -138,7 +140,7 @@ impl Tools {
         run(&mut command, "worker-build").await?;
         // What is deployed lies together: the wasm, its glue, the module around it and the configuration.
         for file in ["entry.js", "carry.js", "edge.toml"] {
-            let (from, to) = (self.root.join("edge").join(file), self.root.join("edge/build").join(file));
+            let (from, to) = (self.root.join("edge").join(file), folder.join(file));
             std::fs::copy(&from, &to)
                 .map_err(|error| format!("{} cannot be copied: {error}", from.display()))?;
         }
@@ -195,5 +197,38 @@ pub(crate) async fn capture(command: &mut Command) -> Outcome<String> {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
         Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+}
+
+/// Which Worker is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum EdgeBuild {
+    /// The one that is deployed.
+    Release,
+    /// The one whose clock and objects tests can disturb.
+    Drill,
+}
+
+impl EdgeBuild {
+    /// The folder in `edge/` where it lies.
+    pub(crate) const fn folder(self) -> &'static str {
+        match self {
+            Self::Release => "build",
+            Self::Drill => "build-drill",
+        }
+    }
+
+    const fn features(self) -> &'static [&'static str] {
+        match self {
+            Self::Release => &[],
+            Self::Drill => &[".", "--features", "drill"],
+        }
+    }
+
+    const fn progress(self) -> &'static str {
+        match self {
+            Self::Release => "building the edge's wasm",
+            Self::Drill => "building the edge's wasm for drills",
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::processes::stop_signal;
 use crate::progress::step;
 use crate::secrets::{Secrets, write_private};
 use crate::settings::Settings;
-use crate::tools::{Tools, run as run_tool};
+use crate::tools::{EdgeBuild, Tools, run as run_tool};
 use crate::workerd::{self, EdgePlan};
 use crate::{Outcome, origin, ports, workspace};
 use clap::Args;
@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// The demo origin's port. Default: a free one.
     #[arg(long)]
     origin_port: Option<u16>,
+    /// Which Worker is run: `drill` is for tests, whose clock and objects they can disturb.
+    #[arg(long, value_enum, default_value_t = EdgeBuild::Release, hide = true)]
+    edge_build: EdgeBuild,
     /// Build and run the issuer optimised.
     #[arg(long)]
     release: bool,
@@ -60,7 +63,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     let state = prepare_state(&options)?;
     let tools = Tools::ensure().await?;
     let profile = build_issuer(options.release).await?;
-    tools.build_edge().await?;
+    tools.build_edge(options.edge_build).await?;
 
     let path = state.join("ports.json");
     let last: Ports = std::fs::read_to_string(&path)
@@ -90,6 +93,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     let mut issuer_process = issuer.start().await?;
     let origin_url = format!("http://127.0.0.1:{origin_port}");
     let plan = EdgePlan {
+        build: options.edge_build,
         folder: state.join("edge"),
         port: edge_port,
         issuer: issuer.url(),

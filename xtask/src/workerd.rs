@@ -2,7 +2,7 @@
 
 use crate::processes::Process;
 use crate::secrets::{Secrets, write_private};
-use crate::tools::Tools;
+use crate::tools::{EdgeBuild, Tools};
 use crate::{Outcome, origin, workspace};
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
@@ -10,6 +10,8 @@ use tokio::process::Command;
 /// What an edge is started with.
 #[derive(Debug)]
 pub(crate) struct EdgePlan<'a> {
+    /// Which Worker.
+    pub(crate) build: EdgeBuild,
     /// The folder for its files and objects.
     pub(crate) folder: PathBuf,
     /// Its port.
@@ -110,13 +112,8 @@ fn write_files(plan: &EdgePlan<'_>) -> Outcome<()> {
     std::fs::create_dir_all(folder.join("objects"))
         .map_err(|error| format!("{}: {error}", folder.display()))?;
     let root = workspace::root()?;
-    for (from, to) in [
-        ("edge/build/entry.js", "entry.js"),
-        ("edge/build/carry.js", "carry.js"),
-        ("edge/build/index.js", "index.js"),
-        ("edge/build/index_bg.wasm", "index_bg.wasm"),
-    ] {
-        copy(&root.join(from), &folder.join(to))?;
+    for file in ["entry.js", "carry.js", "index.js", "index_bg.wasm"] {
+        copy(&root.join("edge").join(plan.build.folder()).join(file), &folder.join(file))?;
     }
     let EdgePlan { issuer, origin, edge_id, merchants, .. } = plan;
     let toml = format!(

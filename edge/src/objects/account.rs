@@ -105,6 +105,8 @@ impl DurableObject for AccountObject {
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        #[cfg(feature = "drill")]
+        crate::drill::fail_as_told("accounts").await?;
         let query = ContactQuery::read(&request)?;
         let now = clock::now();
         let stored = self.find(&query.sid)?;

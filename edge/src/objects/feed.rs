@@ -85,6 +85,8 @@ impl DurableObject for FeedObject {
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        #[cfg(feature = "drill")]
+        crate::drill::fail_as_told("feed").await?;
         let Some(follower) = &self.follower else { return Response::error("no configuration", 503) };
         let query = SyncQuery::read(&request)?;
         follower.catch_up(&self.state, query.missing.as_ref()).await;

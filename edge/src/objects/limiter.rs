@@ -122,6 +122,8 @@ impl DurableObject for LimiterObject {
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        #[cfg(feature = "drill")]
+        crate::drill::fail_as_told("limiters").await?;
         let parameters = parameters(&request)?;
         let key = text(&parameters, "key")?;
         let act = match text(&parameters, "act")? {

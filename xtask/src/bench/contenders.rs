@@ -6,7 +6,7 @@ use super::tokens::jwks;
 use crate::processes::Process;
 use crate::progress::step;
 use crate::secrets::Secrets;
-use crate::tools::{Tools, capture, run as run_tool};
+use crate::tools::{EdgeBuild, Tools, capture, run as run_tool};
 use crate::workerd::{self, EdgePlan};
 use crate::{Outcome, ports, workspace};
 use std::path::{Path, PathBuf};
@@ -76,6 +76,7 @@ impl Contenders {
 
     async fn start_edge(&self, tools: &Tools, port: u16, folder: &str) -> Outcome<Process> {
         let plan = EdgePlan {
+            build: EdgeBuild::Release,
             folder: self.folder.join("run").join(folder),
             port,
             issuer: &self.issuer,

@@ -10,7 +10,7 @@ mod stand_in;
 mod tokens;
 
 use crate::progress::step;
-use crate::tools::Tools;
+use crate::tools::{EdgeBuild, Tools};
 use crate::{Outcome, workspace};
 use clap::Args;
 use contenders::{Contenders, Name};
@@ -43,7 +43,7 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
     }
     let wanted = |id: &str| options.ids.is_empty() || options.ids.iter().any(|wanted| wanted == id);
     let tools = Tools::ensure().await?;
-    tools.build_edge().await?;
+    tools.build_edge(EdgeBuild::Release).await?;
     let folder = workspace::target()?.join("bench");
     let _ = std::fs::remove_dir_all(folder.join("run"));
     std::fs::create_dir_all(folder.join("run")).map_err(|error| format!("{}: {error}", folder.display()))?;

@@ -1,0 +1,210 @@
+//! What only an edge of the feature `drill` can show: its verifier by itself, other times, objects that fail.
+
+use crate::http::{Answer, get, send};
+use crate::signature_cases::{Case, generated, wycheproof};
+use crate::system::{System, up_with};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+impl System {
+    async fn drill(&self, path: &str, body: Option<Value>) -> Answer {
+        send("POST", &self.edge(&format!("/.margrave/drill/{path}")), &[], body).await.expect(200)
+    }
+
+    async fn fault(&self, object: &str, kind: &str) {
+        self.drill(&format!("fault?object={object}&kind={kind}"), None).await;
+    }
+
+    async fn clock(&self, ahead: Duration) {
+        self.drill(&format!("clock?ahead_ms={}", ahead.as_millis()), None).await;
+    }
+}
+
+async fn drill_edge(settings: &[&str]) -> System {
+    up_with(settings, &["--edge-build", "drill"]).await
+}
+
+#[test]
+fn what_is_deployed_has_no_drill_in_it() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let holds = |folder: &str, text: &[u8]| {
+        let path = root.join("edge").join(folder).join("index_bg.wasm");
+        let wasm = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        wasm.windows(text.len()).any(|window| window == text)
+    };
+    let mark = b"this edge was built for drills and guards nothing";
+    assert!(holds("build-drill", mark), "the mark would be found where it is");
+    assert!(!holds("build", mark));
+}
+
+fn native(case: &Case) -> bool {
+    ed25519_dalek::VerifyingKey::from_bytes(&case.key).is_ok_and(|key| {
+        <[u8; 64]>::try_from(case.signature.as_slice()).is_ok_and(|signature| {
+            margrave_shared::token::verify::verify_ed25519(&key, &case.message, &signature).is_ok()
+        })
+    })
+}
+
+#[tokio::test]
+async fn signatures_that_verifiers_disagree_about_have_one_verdict_native_and_in_wasm() {
+    let system = drill_edge(&[]).await;
+    let cases: Vec<Case> = wycheproof().into_iter().chain(generated()).collect();
+    assert!(cases.len() > 151 + 1000);
+    assert!(cases.iter().filter(|case| case.valid).count() > 80);
+    for part in cases.chunks(250) {
+        let body: Vec<Value> = part.iter().map(Case::to_json).collect();
+        let verdicts = system.drill("ed25519", Some(json!(body))).await.json();
+        for (case, verdict) in part.iter().zip(verdicts.as_array().unwrap()) {
+            assert_eq!(native(case), case.valid, "native: {}", case.name);
+            assert_eq!(verdict, case.valid, "wasm: {}", case.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_goes_on_with_activity_and_ends_without() {
+    let system = drill_edge(&[
+        "issuer.session.idle_s=120",
+        "issuer.token.permission_ttl_s=900",
+        "edge.revocations.max_stale_s=3600",
+    ])
+    .await;
+    let person = system.log_in().await;
+    for seconds in [0, 100, 200, 300] {
+        system.clock(Duration::from_secs(seconds)).await;
+        system.call("/api/x", &person.access).await.expect(200);
+        // The touch goes out after the answer.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    system.clock(Duration::from_secs(421)).await;
+    assert_eq!(system.call("/api/x", &person.access).await.expect(401).code(), "session_ended");
+    // A clock that goes back revives nobody.
+    system.clock(Duration::ZERO).await;
+    assert_eq!(system.call("/api/x", &person.access).await.expect(401).code(), "session_ended");
+}
+
+/// How long an answer took beside it.
+async fn timed(answer: impl Future<Output = Answer>) -> (Answer, Duration) {
+    #[expect(clippy::disallowed_methods, reason = "an answer within a time is what is promised")]
+    let began = Instant::now();
+    let answer = answer.await;
+    (answer, began.elapsed())
+}
+
+#[tokio::test]
+async fn when_accounts_fail_new_sessions_wait_for_nobody_and_known_ones_go_on() {
+    let system = drill_edge(&[]).await;
+    let known = system.log_in().await;
+    system.call("/api/x", &known.access).await.expect(200);
+    let new = system.log_in().await;
+    for kind in ["hang", "error", "slow"] {
+        system.fault("accounts", kind).await;
+        for path in ["/api/x", "/api/stale/x"] {
+            let (answer, took) = timed(system.call(path, &new.access)).await;
+            assert_eq!(answer.expect(503).code(), "state_unavailable", "{kind} {path}");
+            // The promise is 250 ms at the edge; the rest is for a busy machine.
+            assert!(took < Duration::from_millis(750), "{kind} {path}: {took:?}");
+        }
+        system.call("/api/x", &known.access).await.expect(200);
+    }
+    system.fault("accounts", "none").await;
+    system.call("/api/x", &new.access).await.expect(200);
+}
+
+#[tokio::test]
+async fn when_the_feed_fails_a_route_does_what_it_was_told_and_what_was_ended_stays_so() {
+    let system = drill_edge(&["edge.revocations.poll_ms=300"]).await;
+    let ended = system.log_in().await;
+    let person = system.log_in().await;
+    for token in [&ended.access, &person.access] {
+        system.call("/api/x", token).await.expect(200);
+        system.call("/api/stale/x", token).await.expect(200);
+    }
+    let bearer = format!("Bearer {}", ended.access);
+    send("POST", &system.edge("/auth/v1/logout"), &[("authorization", &bearer)], None).await;
+    loop {
+        if system.call("/api/x", &ended.access).await.status == 401 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for kind in ["hang", "error", "slow"] {
+        system.fault("feed", kind).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let (answer, took) = timed(system.call("/api/x", &person.access)).await;
+        assert_eq!(answer.expect(503).code(), "state_unavailable", "{kind}");
+        assert!(took < Duration::from_millis(750), "{kind}: {took:?}");
+        system.call("/api/stale/x", &person.access).await.expect(200);
+        system.call("/api/stale/x", &ended.access).await.expect(401);
+    }
+    system.fault("feed", "none").await;
+    system.call("/api/x", &person.access).await.expect(200);
+    system.call("/api/x", &ended.access).await.expect(401);
+}
+
+#[tokio::test]
+async fn when_limiters_fail_nobody_logs_in_and_the_rest_goes_on() {
+    let system = drill_edge(&[]).await;
+    let person = system.log_in().await;
+    for kind in ["hang", "error", "slow"] {
+        system.fault("limiters", kind).await;
+        let (answer, took) = timed(system.attempt(system.fact("username"), system.fact("password"))).await;
+        assert_eq!(answer.expect(503).code(), "state_unavailable", "{kind}");
+        assert!(took < Duration::from_millis(750), "{kind}: {took:?}");
+        system.call("/api/x", &person.access).await.expect(200);
+    }
+    system.fault("limiters", "none").await;
+    system.security_token().await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_silent_for_an_hour_closes_the_edge_and_its_return_opens_it() {
+    let system = drill_edge(&[]).await;
+    let token = system.key_token().await;
+    system.call("/api/x", &token).await.expect(200);
+    system.signal("issuer_pid", "-STOP");
+    // Within what may be stale, tokens pass.
+    system.clock(Duration::from_mins(1)).await;
+    system.call("/api/x", &token).await.expect(200);
+    system.clock(Duration::from_hours(1)).await;
+    let answer = get(&system.edge("/api/x"), &[("authorization", &format!("Bearer {token}"))]).await;
+    assert!([401, 503].contains(&answer.status), "{}", answer.status);
+    system.clock(Duration::ZERO).await;
+    system.signal("issuer_pid", "-CONT");
+    for _ in 0..100 {
+        if system.call("/api/x", &token).await.status == 200 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it did not open again");
+}
+
+#[tokio::test]
+async fn a_trap_answers_at_once_whoever_was_waiting_and_the_next_instance_serves() {
+    let system = drill_edge(&[]).await;
+    let person = system.log_in().await;
+    system.call("/api/x", &person.access).await.expect(200);
+    for way in ["while judging", "in an object"] {
+        let new = system.log_in().await;
+        system.fault("accounts", "hang").await;
+        let waiting = system.call("/api/x", &new.access);
+        let trapping = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if way == "while judging" {
+                send("POST", &system.edge("/.margrave/drill/trap"), &[], None).await
+            } else {
+                system.fault("limiters", "trap").await;
+                system.attempt("anybody", "anything").await
+            }
+        };
+        let (waited, (trapped, took)) = tokio::join!(waiting, timed(trapping));
+        assert_eq!(waited.expect(503).code(), "state_unavailable", "{way}");
+        assert_eq!(trapped.expect(503).code(), "state_unavailable", "{way}");
+        assert!(took < Duration::from_millis(750), "{way}: {took:?}");
+        // The faults were memory of the instance that is gone.
+        system.call("/api/x", &new.access).await.expect(200);
+        system.call("/api/x", &person.access).await.expect(200);
+        system.security_token().await;
+    }
+}
