@@ -1,7 +1,8 @@
 //! Who is measured: Margrave's edge, the peers, and the origin behind all of them.
 
+use super::centre::OIDC_PROVIDER;
 use super::report::Row;
-use super::stand_in;
+use super::stand_in::{self, Asked};
 use super::tokens::jwks;
 use crate::processes::Process;
 use crate::progress::step;
@@ -36,6 +37,7 @@ pub(super) struct Contenders {
     processes: Vec<Process>,
     secrets: Secrets,
     versions: String,
+    asked: Asked,
 }
 
 impl Contenders {
@@ -50,7 +52,8 @@ impl Contenders {
         let origin_port = port("origin")?;
         let mut processes = vec![start_nginx(folder, origin_port).await?];
         let origin = format!("http://127.0.0.1:{origin_port}");
-        let issuer = stand_in::start(port("issuer")?).await?;
+        let asked = Asked::default();
+        let issuer = stand_in::start(port("issuer")?, asked.clone()).await?;
         let secrets = Secrets::new()?;
         let ports = [port("edge")?, port("jose")?, port("pass-through")?];
         build_peers(tools, folder).await?;
@@ -66,24 +69,45 @@ impl Contenders {
             processes,
             secrets,
             versions: String::new(),
+            asked,
         };
-        let edge = contenders.start_edge(tools, margrave, "edge").await?;
+        let edge = contenders.start_edge(tools, EdgeBuild::Release, margrave, "edge", String::new()).await?;
         contenders.processes.push(edge);
         let workerd = capture(Command::new(tools.workerd()?).arg("--version")).await.unwrap_or_default();
-        contenders.versions = format!("{}, jose {JOSE}", workerd.trim());
+        contenders.versions = format!("{}, jose {JOSE}, oidc-provider {OIDC_PROVIDER}", workerd.trim());
         Ok(contenders)
     }
 
-    async fn start_edge(&self, tools: &Tools, port: u16, folder: &str) -> Outcome<Process> {
+    /// One more edge, with settings of its own.
+    pub(super) async fn another_edge(
+        &self,
+        tools: &Tools,
+        build: EdgeBuild,
+        folder: &str,
+        overrides: String,
+    ) -> Outcome<(Process, String)> {
+        let port = ports::choose("edge", None, None)?;
+        let process = self.start_edge(tools, build, port, folder, overrides).await?;
+        Ok((process, format!("http://127.0.0.1:{port}")))
+    }
+
+    async fn start_edge(
+        &self,
+        tools: &Tools,
+        build: EdgeBuild,
+        port: u16,
+        folder: &str,
+        overrides: String,
+    ) -> Outcome<Process> {
         let plan = EdgePlan {
-            build: EdgeBuild::Release,
+            build,
             folder: self.folder.join("run").join(folder),
             port,
             issuer: &self.issuer,
             origin: &self.origin,
             edge_id: "edge",
             merchants: "[\"bench-merchant\"]".to_owned(),
-            overrides: String::new(),
+            overrides,
             secrets: &self.secrets,
         };
         workerd::start(tools, &plan).await
@@ -91,6 +115,11 @@ impl Contenders {
 
     pub(super) fn issuer_url(&self) -> &str {
         &self.issuer
+    }
+
+    /// What the stand-in for the issuer was asked.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     pub(super) fn versions(&self) -> String {
@@ -115,7 +144,8 @@ impl Contenders {
             let port = ports::choose("edge", None, None)?;
             #[expect(clippy::disallowed_methods, reason = "a start takes real time")]
             let began = std::time::Instant::now();
-            let process = self.start_edge(tools, port, &format!("start-{round}")).await?;
+            let folder = format!("start-{round}");
+            let process = self.start_edge(tools, EdgeBuild::Release, port, &folder, String::new()).await?;
             starts.push(began.elapsed().as_secs_f64() * 1000.0);
             tokio::time::sleep(Duration::from_secs(2)).await;
             resident = resident.max(resident_mb(process.id().unwrap_or(0)));

@@ -1,4 +1,4 @@
-//! Load by wrk: one thread, 32 connections, tokens in turn.
+//! Load by wrk: one thread, 32 connections where nothing else is said.
 
 use crate::Outcome;
 use crate::tools::capture;
@@ -14,6 +14,19 @@ pub(super) struct Figure {
     pub(super) p50: String,
     /// The 99th percentile.
     pub(super) p99: String,
+}
+
+impl Figure {
+    /// The 99th percentile in milliseconds.
+    pub(super) fn p99_ms(&self) -> f64 {
+        let digits = self.p99.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match self.p99.strip_prefix(digits) {
+            Some("us") => 0.001,
+            Some("ms") => 1.0,
+            _ => 1000.0,
+        };
+        digits.parse().unwrap_or(f64::MAX) * unit
+    }
 }
 
 /// How every request of a run must end. A run that ends otherwise measures something else.
@@ -36,7 +49,73 @@ request = function()
 end
 "#;
 
-/// Runs wrk for so many seconds.
+/// The same request again and again.
+const POST: &str = r#"
+wrk.method = "POST"
+wrk.body = os.getenv("BODY")
+wrk.headers["Content-Type"] = os.getenv("MEDIA_TYPE")
+if os.getenv("AUTHORIZATION") ~= "" then wrk.headers["Authorization"] = os.getenv("AUTHORIZATION") end
+"#;
+
+/// Every refresh token is used once; its successor waits for its turn.
+const REFRESH: &str = r#"
+local tokens, first, last = {}, 1, 0
+for line in io.lines(os.getenv("TOKENS")) do last = last + 1; tokens[last] = line end
+local form = { ["Content-Type"] = "application/x-www-form-urlencoded" }
+local start = "grant_type=refresh_token&client_id=" .. os.getenv("CLIENT") .. "&refresh_token="
+request = function()
+  local token = tokens[first]
+  tokens[first] = nil
+  first = first + 1
+  return wrk.format("POST", nil, form, start .. token)
+end
+response = function(status, headers, body)
+  last = last + 1
+  tokens[last] = body:match('"refresh_token":"([^"]+)"')
+end
+"#;
+
+/// A request to repeat.
+#[derive(Debug, Clone)]
+pub(super) struct Post {
+    pub(super) url: String,
+    pub(super) authorization: String,
+    pub(super) media_type: &'static str,
+    pub(super) body: String,
+}
+
+/// One run of wrk.
+struct Run<'a> {
+    url: &'a str,
+    connections: usize,
+    seconds: u64,
+    script: Option<&'static str>,
+    environment: Vec<(&'static str, std::ffi::OsString)>,
+    expect: Expect,
+}
+
+impl Run<'_> {
+    async fn measure(self, folder: &Path) -> Outcome<Figure> {
+        let mut command = Command::new("wrk");
+        command.args([
+            "-t1",
+            &format!("-c{}", self.connections),
+            &format!("-d{}s", self.seconds),
+            "--latency",
+        ]);
+        if let Some(text) = self.script {
+            let script = folder.join("wrk.lua");
+            std::fs::write(&script, text).map_err(|error| format!("{}: {error}", script.display()))?;
+            command.arg("-s").arg(&script);
+        }
+        command.arg(self.url).envs(self.environment);
+        let output = capture(&mut command).await.map_err(|error| format!("wrk: {error}"))?;
+        read(&output, self.expect)
+            .ok_or_else(|| format!("wrk against {} did not end as expected:\n{output}", self.url))
+    }
+}
+
+/// Requests with tokens in turn.
 pub(super) async fn measure(
     url: &str,
     tokens: &Path,
@@ -44,13 +123,52 @@ pub(super) async fn measure(
     expect: Expect,
     folder: &Path,
 ) -> Outcome<Figure> {
-    let script = folder.join("tokens.lua");
-    std::fs::write(&script, SCRIPT).map_err(|error| format!("{}: {error}", script.display()))?;
-    let mut command = Command::new("wrk");
-    command.args(["-t1", "-c32", &format!("-d{seconds}s"), "--latency", "-s"]).arg(&script).arg(url);
-    command.env("TOKENS", tokens);
-    let output = capture(&mut command).await.map_err(|error| format!("wrk: {error}"))?;
-    read(&output, expect).ok_or_else(|| format!("wrk against {url} did not end as expected:\n{output}"))
+    let environment = vec![("TOKENS", tokens.into())];
+    Run { url, connections: 32, seconds, script: Some(SCRIPT), environment, expect }.measure(folder).await
+}
+
+/// One request again and again over 32 connections.
+pub(super) async fn post(target: &Post, seconds: u64, folder: &Path) -> Outcome<Figure> {
+    post_over(32, target, seconds, Expect::Passed, folder).await
+}
+
+/// The same over as many connections as one likes.
+pub(super) async fn post_over(
+    connections: usize,
+    target: &Post,
+    seconds: u64,
+    expect: Expect,
+    folder: &Path,
+) -> Outcome<Figure> {
+    let environment = vec![
+        ("BODY", target.body.clone().into()),
+        ("MEDIA_TYPE", target.media_type.into()),
+        ("AUTHORIZATION", target.authorization.clone().into()),
+    ];
+    Run { url: &target.url, connections, seconds, script: Some(POST), environment, expect }
+        .measure(folder)
+        .await
+}
+
+/// Refresh tokens, each rotated into the next.
+pub(super) async fn refresh(
+    url: &str,
+    client: &str,
+    tokens: &Path,
+    seconds: u64,
+    folder: &Path,
+) -> Outcome<Figure> {
+    let environment = vec![("TOKENS", tokens.into()), ("CLIENT", client.into())];
+    let run =
+        Run { url, connections: 32, seconds, script: Some(REFRESH), environment, expect: Expect::Passed };
+    run.measure(folder).await
+}
+
+/// Fetching keys over two connections, beside other work.
+pub(super) async fn keys(url: &str, seconds: u64, folder: &Path) -> Outcome<Figure> {
+    let run =
+        Run { url, connections: 2, seconds, script: None, environment: Vec::new(), expect: Expect::Passed };
+    run.measure(folder).await
 }
 
 fn read(output: &str, expect: Expect) -> Option<Figure> {
@@ -81,6 +199,7 @@ mod tests {
     #[test]
     fn a_run_that_ended_otherwise_is_no_figure() {
         assert!((read(OUTPUT, Expect::Passed).unwrap().per_second - 5202.71).abs() < 0.01);
+        assert!((read(OUTPUT, Expect::Passed).unwrap().p99_ms() - 12.0).abs() < 0.01);
         assert!(read(OUTPUT, Expect::Refused).is_none());
         let refused = format!("{OUTPUT}  Non-2xx or 3xx responses: 26015\n");
         assert!(read(&refused, Expect::Refused).is_some());

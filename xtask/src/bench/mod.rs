@@ -3,6 +3,8 @@
 //! Behind every contender stands the same origin, nginx answering `ok`. The issuer is a stand-in that publishes keys
 //! and a feed, so that thousands of sessions need no password hashed.
 
+mod border;
+mod centre;
 mod contenders;
 mod load;
 mod report;
@@ -22,7 +24,7 @@ use tokens::Tokens;
 /// Options of `bench`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Which ones, of B1 B2 B3 B10; without any, all of these.
+    /// Which ones, of B1 B2 B3 B5 B6 B7 B8 B9 B10; without any, all of these, and `docs/benchmarks.md` is written.
     ids: Vec<String>,
     /// How many interleaved rounds.
     #[arg(long, default_value_t = 5)]
@@ -32,7 +34,13 @@ pub(crate) struct Options {
     seconds: u64,
 }
 
-const KNOWN: [&str; 4] = ["B1", "B2", "B3", "B10"];
+impl Options {
+    fn wants(&self, id: &str) -> bool {
+        self.ids.is_empty() || self.ids.iter().any(|wanted| wanted == id)
+    }
+}
+
+const KNOWN: [&str; 9] = ["B1", "B2", "B3", "B5", "B6", "B7", "B8", "B9", "B10"];
 
 /// Sessions that take turns in B1.
 const SESSIONS: usize = 5000;
@@ -41,7 +49,7 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
     if let Some(unknown) = options.ids.iter().find(|id| !KNOWN.contains(&id.as_str())) {
         return Err(format!("{unknown} is not measured; there are {}", KNOWN.join(" ")));
     }
-    let wanted = |id: &str| options.ids.is_empty() || options.ids.iter().any(|wanted| wanted == id);
+    let wanted = |id: &str| options.wants(id);
     let tools = Tools::ensure().await?;
     tools.build_edge(EdgeBuild::Release).await?;
     let folder = workspace::target()?.join("bench");
@@ -99,11 +107,21 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
             }
         }
     }
+    if wanted("B5") {
+        border::object_calls(&tools, &contenders, &tokens, &plan, &mut report).await?;
+    }
+    if wanted("B6") {
+        border::attempts(&tools, &contenders, &plan, &mut report).await?;
+    }
+    if ["B7", "B8", "B9"].into_iter().any(wanted) {
+        centre::measure(options, &tools, &folder, &plan, &mut report).await?;
+    }
     if wanted("B10") {
         report.add_all(contenders.start_figures(&tools).await?);
     }
     contenders.stop().await;
-    report.write(&workspace::root()?.join("docs/benchmarks.md"))
+    // A document of one run, so that its figures can be compared.
+    if options.ids.is_empty() { report.write(&workspace::root()?.join("docs/benchmarks.md")) } else { Ok(()) }
 }
 
 struct Plan<'a> {

@@ -45,13 +45,47 @@ impl Row {
         }
     }
 
+    /// A rate that must be reached.
+    pub(super) fn rate(id: &'static str, what: &str, must: f64, figure: &Figure) -> Self {
+        let Figure { per_second, p50, p99 } = figure;
+        Self {
+            id,
+            what: what.to_owned(),
+            must: format!("≥ {must}"),
+            reached: format!("**{per_second:.0}**; p50 {p50}, p99 {p99}"),
+            ok: *per_second >= must,
+        }
+    }
+
+    /// A value that must be reached.
+    pub(super) fn least(id: &'static str, what: &str, must: f64, value: f64) -> Self {
+        Self {
+            id,
+            what: what.to_owned(),
+            must: format!("≥ {must}"),
+            reached: format!("**{value:.2}**"),
+            ok: value >= must,
+        }
+    }
+
+    /// A count that must be exact.
+    pub(super) fn exactly(id: &'static str, what: &str, must: u64, value: u64) -> Self {
+        Self {
+            id,
+            what: what.to_owned(),
+            must: format!("= {must}"),
+            reached: format!("**{value}**"),
+            ok: value == must,
+        }
+    }
+
     /// A value that must not exceed a bound.
     pub(super) fn most(id: &'static str, what: &str, must: f64, value: f64) -> Self {
         Self {
             id,
             what: what.to_owned(),
             must: format!("< {must}"),
-            reached: format!("**{value:.0}**"),
+            reached: if value < 10.0 { format!("**{value:.2}**") } else { format!("**{value:.0}**") },
             ok: value < must,
         }
     }
@@ -102,7 +136,7 @@ impl Report {
                 if *ok { "" } else { "**missed**" }
             );
         }
-        text.push_str("\nNot measured yet: B4 to B9, B11.\n");
+        text.push_str("\nNot measured yet: B4, B11; Envoy and rauthy as peers.\n");
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
     }
 }

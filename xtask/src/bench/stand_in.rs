@@ -1,4 +1,5 @@
-//! A stand-in for the issuer: keys, and a feed with one ending.
+//! A stand-in for the issuer: keys, a feed with one ending, and a login at which every password is wrong. It counts what
+//! it is asked.
 
 use super::tokens::{REVOKED, jwks, now, sign};
 use crate::Outcome;
@@ -8,13 +9,36 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use margrave_shared::form::Form;
+use margrave_shared::header::ATTEMPT;
 use serde_json::json;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
+/// What it was asked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asked {
+    requests: Arc<AtomicU64>,
+    attempts: Arc<AtomicU64>,
+}
+
+impl Asked {
+    /// Requests, but for the feed, the keys and reports.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// Login attempts.
+    pub(super) fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::SeqCst)
+    }
+}
+
 /// Starts it on a port; it runs until the process ends.
-pub(super) async fn start(port: u16) -> Outcome<String> {
+pub(super) async fn start(port: u16, asked: Asked) -> Outcome<String> {
+    let Asked { requests, attempts } = asked;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let url = format!("http://{address}");
     let issuer = url.clone();
@@ -39,7 +63,18 @@ pub(super) async fn start(port: u16) -> Outcome<String> {
                 sign("secevent+jwt", &batch).into_response()
             }),
         )
-        .route("/v1/edge/reports", post(async || StatusCode::NO_CONTENT));
+        .route("/v1/edge/reports", post(async || StatusCode::NO_CONTENT))
+        .route(
+            "/v1/factors/credentials",
+            post(async move || {
+                attempts.fetch_add(1, Ordering::SeqCst);
+                (StatusCode::UNAUTHORIZED, [(ATTEMPT, "wrong")])
+            }),
+        )
+        .fallback(async move || {
+            requests.fetch_add(1, Ordering::SeqCst);
+            StatusCode::NOT_FOUND
+        });
     let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
     tokio::spawn(axum::serve(listener, router).into_future());
     Ok(url)

@@ -1,0 +1,240 @@
+//! B7, B8, B9: what the issuer does in a second, on both databases.
+
+use super::load::{Expect, Figure, Post, post};
+use super::report::{Report, Row};
+use super::{Options, Plan};
+use crate::demo::Demo;
+use crate::issuer::Issuer;
+use crate::postgres::Server;
+use crate::processes::Process;
+use crate::progress::step;
+use crate::secrets::Secrets;
+use crate::tools::{Tools, run as run_tool};
+use crate::{Outcome, ports, up};
+use argon2::{Algorithm, Argon2, Params, Version};
+use margrave_shared::base64;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// The pinned version of the peer.
+pub(super) const OIDC_PROVIDER: &str = "9.13.3";
+
+/// Families of refresh tokens that rotate at once.
+const FAMILIES: usize = 96;
+
+/// An issuer with the demo in it.
+struct Running {
+    process: Process,
+    issuer: Issuer,
+    demo: Demo,
+}
+
+impl Running {
+    async fn start(folder: &Path, name: &str, postgres: Option<&str>) -> Outcome<Self> {
+        let state = folder.join(name);
+        std::fs::create_dir_all(&state).map_err(|error| format!("{}: {error}", state.display()))?;
+        let secrets = Secrets::new()?;
+        let port = ports::choose("issuer", None, None)?;
+        // Ninety-six logins in a row from one address are not what is measured.
+        let settings = [("MARGRAVE_PASSWORD__QUEUE".to_owned(), "1000".to_owned())];
+        let issuer = Issuer::new("server", &state, port, postgres, &secrets, &settings)?;
+        let demo = Demo::ensure(&state, &issuer, &secrets, postgres.is_some()).await?;
+        let process = issuer.start().await?;
+        Ok(Self { process, issuer, demo })
+    }
+
+    fn tokens_of_a_key(&self) -> Post {
+        Post {
+            url: format!("{}/oauth/token", self.issuer.url()),
+            authorization: basic(&self.demo.key_id, &self.demo.key_secret),
+            media_type: "application/x-www-form-urlencoded",
+            body: "grant_type=client_credentials".to_owned(),
+        }
+    }
+
+    fn login(&self) -> Post {
+        let Demo { username, password, merchant_id, .. } = &self.demo;
+        Post {
+            url: format!("{}/v1/factors/credentials", self.issuer.url()),
+            authorization: String::new(),
+            media_type: "application/json",
+            body: json!({ "login": username, "password": password, "merchant_id": merchant_id }).to_string(),
+        }
+    }
+
+    /// Refresh tokens of as many sessions.
+    async fn sessions(&self, count: usize) -> Outcome<Vec<String>> {
+        let client = reqwest::Client::new();
+        let mut refresh = Vec::new();
+        for _ in 0..count {
+            let login = self.login();
+            let request = client.post(&login.url).header("content-type", login.media_type).body(login.body);
+            let security_token = text(&answer(request).await?, "security_token")?;
+            let form = format!(
+                "grant_type=urn:margrave:params:oauth:grant-type:factors&client_id={}&security_tokens={security_token}",
+                self.demo.client_id
+            );
+            let request = client
+                .post(format!("{}/oauth/token", self.issuer.url()))
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(form);
+            refresh.push(text(&answer(request).await?, "refresh_token")?);
+        }
+        Ok(refresh)
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Outcome<Value> {
+    let response = request.send().await.map_err(|error| error.to_string())?;
+    let body = response.text().await.map_err(|error| error.to_string())?;
+    serde_json::from_str(&body).map_err(|error| format!("{body}: {error}"))
+}
+
+fn text(value: &Value, name: &str) -> Outcome<String> {
+    value
+        .get(name)
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .ok_or_else(|| format!("no `{name}` in {value}"))
+}
+
+fn basic(id: &str, secret: &str) -> String {
+    format!("Basic {}", base64::encode_standard(format!("{id}:{secret}").as_bytes()))
+}
+
+/// Measures what is wanted of B7, B8 and B9.
+pub(super) async fn measure(
+    options: &Options,
+    tools: &Tools,
+    folder: &Path,
+    plan: &Plan<'_>,
+    report: &mut Report,
+) -> Outcome<()> {
+    up::build_issuer(true).await?;
+    step("starting a PostgreSQL");
+    let server = Server::start().await?;
+    let databases = [("SQLite", None), ("PostgreSQL", Some(server.url.as_str()))];
+    let mut issuers = Vec::new();
+    for (name, url) in databases {
+        issuers.push((name, Running::start(&plan.folder, &format!("issuer-{name}"), url).await?));
+    }
+    if options.wants("B7") {
+        let (peer, target) = start_oidc_provider(tools, folder).await?;
+        let mut ours = vec![Vec::new(); issuers.len()];
+        let mut theirs = Vec::new();
+        for round in 0..=options.rounds {
+            let seconds = if round == 0 { 8 } else { options.seconds };
+            let figure = post(&target, seconds, &plan.folder).await?;
+            step(&format!("oidc-provider: {:.0}/s", figure.per_second));
+            if round > 0 {
+                theirs.push(figure);
+            }
+            for ((name, running), figures) in issuers.iter().zip(&mut ours) {
+                let figure = post(&running.tokens_of_a_key(), seconds, &plan.folder).await?;
+                step(&format!("issuer on {name}: {:.0}/s", figure.per_second));
+                if round > 0 {
+                    figures.push(figure);
+                }
+            }
+        }
+        peer.stop().await;
+        for ((name, _), figures) in issuers.iter().zip(&ours) {
+            let what = format!("client_credentials on {name}, audited ÷ oidc-provider in memory");
+            report.add(Row::ratio("B7", &what, 2.5, figures, &theirs));
+        }
+    }
+    for (name, running) in &issuers {
+        if options.wants("B8") {
+            step(&format!("logging in {FAMILIES} sessions on {name}"));
+            let tokens = plan.write("refresh", &running.sessions(FAMILIES).await?)?;
+            let url = format!("{}/oauth/token", running.issuer.url());
+            let seconds = options.seconds * 2;
+            let figure =
+                super::load::refresh(&url, &running.demo.client_id, &tokens, seconds, &plan.folder).await?;
+            let must = if *name == "SQLite" { 1500.0 } else { 800.0 };
+            report.add(Row::rate("B8", &format!("refresh rotations/s on {name}"), must, &figure));
+        }
+        if options.wants("B9") {
+            step("hashing on every core");
+            let possible = hashes_per_second(options.seconds).await;
+            let keys = format!("{}/.well-known/jwks.json", running.issuer.url());
+            let login = running.login();
+            let (logins, keys): (Outcome<Figure>, Outcome<Figure>) = tokio::join!(
+                super::load::post_over(8, &login, options.seconds * 2, Expect::Passed, &plan.folder),
+                super::load::keys(&keys, options.seconds * 2, &plan.folder)
+            );
+            let (logins, keys) = (logins?, keys?);
+            let what = format!("password logins/s on {name} ÷ hashes/s of the cores ({possible:.1})");
+            report.add(Row::least("B9", &what, 0.9, logins.per_second / possible));
+            let what = format!("JWKS p99 meanwhile on {name}, ms");
+            report.add(Row::most("B9", &what, 25.0, keys.p99_ms()));
+        }
+    }
+    for (_, running) in issuers {
+        running.process.stop().await;
+    }
+    server.stop().await;
+    Ok(())
+}
+
+async fn start_oidc_provider(tools: &Tools, folder: &Path) -> Outcome<(Process, Post)> {
+    let home = folder.join("oidc-provider");
+    std::fs::create_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
+    if !home.join("node_modules/oidc-provider").exists() {
+        step("installing oidc-provider");
+        let manifest = format!(r#"{{"private":true,"dependencies":{{"oidc-provider":"{OIDC_PROVIDER}"}}}}"#);
+        std::fs::write(home.join("package.json"), manifest).map_err(|error| error.to_string())?;
+        let mut command = Command::new("npm");
+        command.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&home);
+        run_tool(&mut command, "npm install").await?;
+    }
+    let script = home.join("server.mjs");
+    std::fs::write(&script, include_str!("peers/oidc_provider.mjs")).map_err(|error| error.to_string())?;
+    let port = ports::choose("oidc-provider", None, None)?;
+    let url = format!("http://127.0.0.1:{port}");
+    let log = home.join("server.log");
+    // The version that the lock file brings, where it brings one.
+    let node = Some(tools.npm_bin("node")).filter(|path| path.exists()).unwrap_or_else(|| "node".into());
+    let mut command = Command::new(node);
+    command.arg(&script).arg(port.to_string()).env("NODE_ENV", "production").current_dir(&home);
+    let mut process = Process::start("oidc-provider", &mut command, &log)?;
+    process.wait_for(&format!("{url}/.well-known/openid-configuration"), &log).await?;
+    let target = Post {
+        url: format!("{url}/token"),
+        authorization: basic("bench", "bench-secret-bench-secret-bench-secret"),
+        media_type: "application/x-www-form-urlencoded",
+        body: "grant_type=client_credentials".to_owned(),
+    };
+    Ok((process, target))
+}
+
+/// What the cores can hash with the issuer's parameters, all of them at once.
+async fn hashes_per_second(seconds: u64) -> f64 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    #[expect(clippy::disallowed_methods, reason = "a bench runs in real time")]
+    let began = std::time::Instant::now();
+    let until = began + Duration::from_secs(seconds);
+    let hash = move || {
+        let argon2 = Argon2::new(
+            Algorithm::Argon2id,
+            Version::V0x13,
+            Params::new(19456, 2, 1, None).unwrap_or_default(),
+        );
+        let mut count = 0_u32;
+        #[expect(clippy::disallowed_methods, reason = "a bench runs in real time")]
+        while std::time::Instant::now() < until {
+            let mut out = [0; 32];
+            let done = argon2.hash_password_into(b"a password of some length", &[7; 16], &mut out);
+            count += u32::from(done.is_ok());
+        }
+        count
+    };
+    let threads: Vec<_> = (0..cores).map(|_| tokio::task::spawn_blocking(hash)).collect();
+    let mut hashes = 0.0;
+    for thread in threads {
+        hashes += f64::from(thread.await.unwrap_or(0));
+    }
+    hashes / began.elapsed().as_secs_f64()
+}
