@@ -7,20 +7,38 @@ import { carry, headOf } from "./carry.js";
 import EDGE_CONFIG from "./edge.toml";
 
 const state = globalThis.__worker_init_state;
+const settled = Promise.resolve();
 const waiting = new Set();
+
+function rejectAllWaiting() {
+  const lost = [...waiting];
+  waiting.clear();
+  for (const reject of lost) reject(new Error("the wasm instance is lost"));
+}
+
+// A loss is noted by wasm when it panics, and by `noteLoss` when it traps without. The next instance is made at once, so
+// that nothing left over from the old one is the first to enter it.
 let criticalError = state.criticalError;
 Object.defineProperty(state, "criticalError", {
   get: () => criticalError,
   set(value) {
     criticalError = value;
     if (!value) return;
-    const lost = [...waiting];
-    waiting.clear();
-    for (const reject of lost) reject(new Error("the wasm instance is lost"));
+    rejectAllWaiting();
+    settled.then(alive(() => {}));
   },
 });
 
-// A panic says so itself; a trap without one (an exhausted stack, an abort) is seen only by whoever called.
+// A new instance says so. Should nobody have noted why, whoever waited for the old one is told now.
+let instanceId = state.instanceId;
+Object.defineProperty(state, "instanceId", {
+  get: () => instanceId,
+  set(value) {
+    instanceId = value;
+    rejectAllWaiting();
+  },
+});
+
 function noteLoss(error) {
   if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) state.criticalError = true;
 }
@@ -38,7 +56,6 @@ function guarded(promise) {
 
 // Wasm's tasks run as microtasks. The runtime's own `queueMicrotask` costs as much as all of a request's cryptography;
 // a reaction of a settled promise is the same and costs nothing. A trap in a task is the loss of the instance.
-const settled = Promise.resolve();
 const runs = new WeakMap();
 globalThis.queueMicrotask = (task) => {
   let run = runs.get(task);
@@ -111,16 +128,23 @@ export const FeedObject = guardedObject("FeedObject");
 // Wasm's functions hang on the prototype that the build makes. Their glue writes a text argument into wasm's memory
 // before it notices that the instance is lost and makes a new one, which would then read, and free, at an address of the
 // old one's. `ready` has no argument: after it the instance lives, and the build's wrappers need not make another.
-const alive = (name) => {
-  const { ready, [name]: rule } = Worker.prototype;
+function alive(rule) {
   return (...values) => {
-    ready();
+    Worker.prototype.ready();
     if (criticalError) state.criticalError = false;
-    return rule(...values);
+    try {
+      return rule(...values);
+    } catch (error) {
+      noteLoss(error);
+      throw error;
+    }
   };
+}
+const judge = alive(Worker.prototype.judge);
+const rules = {
+  answer_headers: alive(Worker.prototype.answer_headers),
+  unreachable: alive(Worker.prototype.unreachable),
 };
-const rules = { answer_headers: alive("answer_headers"), unreachable: alive("unreachable") };
-const judge = alive("judge");
 let withPeer;
 
 export default {
@@ -129,7 +153,12 @@ export default {
       const configured = withConfig(env);
       withPeer ??= Worker.prototype.wants_peer(configured);
       let decision = judge(headOf(request, withPeer), request, configured, ctx);
-      if (decision instanceof Promise) decision = await guarded(decision);
+      if (decision instanceof Promise) {
+        const waited = guarded(decision);
+        // A client that goes away would take with it what the future in wasm waits for, and the future would stay.
+        ctx.waitUntil(waited.catch(() => {}));
+        decision = await waited;
+      }
       if (typeof decision !== "string") return decision;
       return await carry(decision, request, env.ORIGIN ?? globalThis, rules);
     } catch (error) {

@@ -9,7 +9,7 @@ use crate::issuer::{self, IssuerCall};
 use crate::limiter::{self, Aim};
 use crate::respond::{Refused, refuse, refuse_oauth};
 use crate::sessions::{self, Place};
-use crate::{body, clock, verify};
+use crate::{body, clock, refusals, verify};
 use margrave_shared::basic::Basic;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::form::{Form, MAX_FORM_BYTES};
@@ -88,6 +88,7 @@ pub(crate) async fn handle(
         Kind::Guessable => guessable(corridor, &mut request, method, path, target).await,
     };
     outcome.or_else(|refused| {
+        refusals::count(refused.code);
         let written = if path.starts_with("/oauth/") {
             refuse_oauth(refused, &corridor.request_id)
         } else {

@@ -34,6 +34,8 @@ enum Fault {
 thread_local! {
     /// How far ahead the clock is, in milliseconds. Objects run in the same isolate and see the same.
     static AHEAD_MS: Cell<i64> = const { Cell::new(0) };
+    /// How often objects were called.
+    static CALLS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
     static FAULTS: RefCell<BTreeMap<String, Fault>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -42,8 +44,9 @@ pub(crate) fn ahead_ms() -> i64 {
     AHEAD_MS.get()
 }
 
-/// Fails as an object of this kind was told to.
-pub(crate) async fn fail_as_told(object: &str) -> worker::Result<()> {
+/// Counts a call of an object, and fails as its kind was told to.
+pub(crate) async fn fail_as_told(object: &'static str) -> worker::Result<()> {
+    CALLS.with_borrow_mut(|calls| *calls.entry(object).or_default() += 1);
     match FAULTS.with_borrow(|faults| faults.get(object).copied()) {
         None => {}
         Some(Fault::Hang) => Delay::from(Duration::from_mins(1)).await,
@@ -95,6 +98,7 @@ pub(crate) async fn handle(mut request: Request, path: &str, target: &Target) ->
                 None => faults.remove(&object),
             });
         }
+        "/drill/calls" => return json(&serde_json::json!(CALLS.with_borrow(Clone::clone))),
         "/drill/trap" => std::process::abort(),
         "/drill/ed25519" => {
             let cases = body::read(&mut request, 1 << 20).await?;

@@ -141,7 +141,8 @@ pub(crate) async fn fresh(
     let config = &corridor.config;
     let now = clock::now();
     let view = match present() {
-        Some(view) if now.since(view.synced_at) <= config.revocations.poll_ms => {
+        // A view from the future is one from before the clock was set back.
+        Some(view) if (0..=config.revocations.poll_ms).contains(&now.since(view.synced_at)) => {
             refresh_early(corridor, &view, now);
             view
         }

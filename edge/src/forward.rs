@@ -6,6 +6,7 @@ use crate::entropy;
 use crate::gate::Corridor;
 use crate::verify::Verified;
 use margrave_shared::base64;
+use margrave_shared::error::ErrorCode;
 use margrave_shared::forwarding;
 use margrave_shared::header::{self as names, TO_ORIGIN};
 use margrave_shared::header_list::HeaderList;
@@ -19,19 +20,22 @@ const ORIGIN_TIMEOUT_MS: &str = "30000";
 
 /// The plan to pass a request on, as `carry.js` reads it: method, URL, time limit, whether it is about somebody, whether
 /// it has a body, the request's id, headers. Without a verified token it goes without identity, on public routes.
+///
+/// # Errors
+/// `ambiguous_request`.
 pub(crate) fn plan(
     corridor: &Corridor,
     target: &Target,
     identity: Option<(&Verified, &RoutePolicy)>,
-) -> String {
+) -> Result<String, ErrorCode> {
     let head = &corridor.head;
     let personal = if identity.is_some() { "personal" } else { "" };
-    let body = if forwarding::has_body(&head.method, &head.headers) { "body" } else { "" };
+    let body = if forwarding::has_body(&head.method, &head.headers)? { "body" } else { "" };
     let url = format!("{}{}", corridor.config.origin_url, target.path_and_query());
     let id = corridor.request_id.as_str();
     let mut plan = [head.method.as_str(), &url, ORIGIN_TIMEOUT_MS, personal, body, id].join("\n");
     outgoing(corridor, target, identity).write_to(&mut plan);
-    plan
+    Ok(plan)
 }
 
 fn outgoing(corridor: &Corridor, target: &Target, identity: Option<(&Verified, &RoutePolicy)>) -> HeaderList {

@@ -4,7 +4,7 @@
 use crate::boundary::Head;
 use crate::config::EdgeConfig;
 use crate::respond::{Refused, refuse};
-use crate::{address, auth, clock, entropy, feed, forward, own, sessions, verify};
+use crate::{address, auth, clock, entropy, feed, forward, own, refusals, sessions, verify};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::header::{Credential, read_authorization};
 use margrave_shared::id::RequestId;
@@ -72,10 +72,12 @@ pub(crate) async fn handle(
     };
     let client = address::client_address(&head, config.client_address);
     let corridor = Corridor { config, env, context, head, request_id, client };
-    match walk(&corridor, request).await {
-        Ok(decision) => Ok(decision),
-        Err(refused) => refuse(refused, &corridor.request_id).map(Decision::Answer),
-    }
+    let walked = walk(&corridor, request).await;
+    refusals::tell_in_time(&corridor);
+    walked.or_else(|refused| {
+        refusals::count(refused.code);
+        refuse(refused, &corridor.request_id).map(Decision::Answer)
+    })
 }
 
 async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused> {
@@ -96,10 +98,10 @@ async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused
     }
     let policy = corridor.config.routes.find(&target).ok_or(ErrorCode::NotFound)?;
     if policy.public {
-        return Ok(Decision::Forward(forward::plan(corridor, &target, None)));
+        return Ok(Decision::Forward(forward::plan(corridor, &target, None)?));
     }
     let verified = admit(corridor, policy).await?;
-    Ok(Decision::Forward(forward::plan(corridor, &target, Some((&verified, policy)))))
+    Ok(Decision::Forward(forward::plan(corridor, &target, Some((&verified, policy)))?))
 }
 
 /// Everything between the route and the origin.

@@ -1,5 +1,6 @@
 //! Signed calls to the issuer.
 
+use crate::budget::within;
 use crate::clock;
 use crate::config::{EdgeConfig, ISSUER};
 use crate::entropy;
@@ -9,6 +10,8 @@ use margrave_shared::header::{
     CLIENT_ADDRESS, CONTENT_DIGEST, REQUEST_ID, SESSION_SEEN, SIGNATURE, SIGNATURE_INPUT,
 };
 use margrave_shared::http_signature::{Algorithm, Message, Parameters, content_digest, sign};
+use margrave_shared::wire::report::Report;
+use std::time::Duration;
 use wasm_bindgen::JsValue;
 use worker::{Env, Fetch, Headers, Method, Request, RequestInit, RequestRedirect, Response};
 
@@ -74,6 +77,23 @@ pub(crate) async fn call(env: &Env, config: &EdgeConfig, call: &IssuerCall<'_>) 
         .with_body(call.body.map(|bytes| JsValue::from(js_sys::Uint8Array::from(bytes))));
     let query = if call.query.is_empty() { String::new() } else { format!("?{}", call.query) };
     send(env, &format!("{}{}{query}", config.issuer_url, call.path), &init).await
+}
+
+/// How long a report may take.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Tells the issuer what was seen here; gives whether it heard.
+pub(crate) async fn report(env: &Env, config: &EdgeConfig, report: &Report) -> bool {
+    let body = serde_json::to_vec(report).unwrap_or_default();
+    let report = IssuerCall {
+        method: "POST",
+        path: "/v1/edge/reports",
+        body: Some(&body),
+        passed: vec![("content-type", "application/json".to_owned())],
+        ..IssuerCall::default()
+    };
+    let answer = within(REPORT_TIMEOUT, call(env, config, &report)).await;
+    answer.is_ok_and(|response| (200..300).contains(&response.status_code()))
 }
 
 /// Fetches something of the issuer's that everybody may see.

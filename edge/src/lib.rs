@@ -18,6 +18,7 @@ mod issuer;
 mod limiter;
 mod objects;
 mod own;
+mod refusals;
 mod respond;
 mod sessions;
 mod verify;

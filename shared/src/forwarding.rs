@@ -1,19 +1,21 @@
 //! What becomes of headers on the way through the edge: a client's on their way to the origin, an origin's on their
 //! way to the client (H1).
 
+use crate::error::ErrorCode;
 use crate::header::{
     REQUEST_ID, is_dropped_from_client, is_dropped_from_origin, is_own_cookie, nominated,
     private_cache_control, without_own_cookies,
 };
 use crate::header_list::HeaderList;
+use std::collections::BTreeSet;
 
 /// What of a client's headers may reach the origin. The edge adds its own to these; none of them can stand here already.
 pub fn of_client(received: &HeaderList) -> HeaderList {
-    let nominated: Vec<String> =
+    let nominated: BTreeSet<String> =
         received.get("connection").map(|value| nominated(value).collect()).unwrap_or_default();
     let mut kept = HeaderList::default();
     for (name, value) in received.iter() {
-        if is_dropped_from_client(name) || nominated.iter().any(|n| n == name) {
+        if is_dropped_from_client(name) || nominated.contains(name) {
             continue;
         }
         if name == "cookie" {
@@ -27,12 +29,18 @@ pub fn of_client(received: &HeaderList) -> HeaderList {
     kept
 }
 
-/// Whether a request has a body to pass on. Asking the runtime for one costs as much as judging the request, and nearly
-/// no GET has one (RFC 9110 §9.3.1); one that has says so (RFC 9112 §6).
-pub fn has_body(method: &str, received: &HeaderList) -> bool {
-    !matches!(method, "GET" | "HEAD")
-        || received.get("content-length").is_some()
-        || received.get("transfer-encoding").is_some()
+/// Whether a request has a body to pass on.
+///
+/// # Errors
+/// `ambiguous_request` for a GET or HEAD with content: it has no defined meaning, and some servers take it for the next
+/// request (RFC 9110 §9.3.1).
+pub fn has_body(method: &str, received: &HeaderList) -> Result<bool, ErrorCode> {
+    if !matches!(method, "GET" | "HEAD") {
+        return Ok(true);
+    }
+    let content = received.get("content-length").is_some_and(|length| length != "0")
+        || received.get("transfer-encoding").is_some();
+    if content { Err(ErrorCode::AmbiguousRequest) } else { Ok(false) }
 }
 
 /// What is dropped from every answer to somebody in particular, so that no shared cache keeps it (RFC 9213).
@@ -78,6 +86,22 @@ mod tests {
         .collect();
         let kept: Vec<_> = of_client(&received).iter().map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(kept, ["accept=*/*", "cookie=a=1"]);
+    }
+
+    #[test]
+    fn a_get_with_content_is_refused() {
+        let with = |name, value| [(name, value)].into_iter().collect::<HeaderList>();
+        for (method, headers, verdict) in [
+            ("GET", HeaderList::default(), Ok(false)),
+            ("HEAD", with("content-length", "0"), Ok(false)),
+            ("GET", with("content-length", "9"), Err(ErrorCode::AmbiguousRequest)),
+            ("GET", with("content-length", "00"), Err(ErrorCode::AmbiguousRequest)),
+            ("HEAD", with("transfer-encoding", "chunked"), Err(ErrorCode::AmbiguousRequest)),
+            ("POST", HeaderList::default(), Ok(true)),
+            ("DELETE", with("transfer-encoding", "chunked"), Ok(true)),
+        ] {
+            assert_eq!(has_body(method, &headers), verdict, "{method} {headers:?}");
+        }
     }
 
     #[test]

@@ -110,8 +110,10 @@ pub fn nominated(connection: &str) -> impl Iterator<Item = String> {
 
 /// A `Cookie` header without Margrave's cookies; `None` when nothing is left.
 pub fn without_own_cookies(cookie: &str) -> Option<String> {
+    // Two `Cookie` lines arrive joined with a comma, which a value may hold as well.
+    let own = |pair: &str| pair.split(',').any(is_own_cookie);
     let kept: Vec<&str> =
-        cookie.split(';').map(str::trim).filter(|pair| !pair.is_empty() && !is_own_cookie(pair)).collect();
+        cookie.split(';').map(str::trim).filter(|pair| !pair.is_empty() && !own(pair)).collect();
     if kept.is_empty() { None } else { Some(kept.join("; ")) }
 }
 
@@ -213,6 +215,7 @@ mod tests {
             ("a=1", Some("a=1")),
             ("", None),
             ("a=__Host-mg-x", Some("a=__Host-mg-x")),
+            ("a=1, __Host-mg-session=x; b=2,3", Some("b=2,3")),
         ] {
             assert_eq!(without_own_cookies(cookie).as_deref(), kept, "{cookie}");
         }

@@ -117,14 +117,25 @@ pub(crate) async fn send(method: &str, url: &str, headers: &[(&str, &str)], body
 
 /// A request as raw bytes, for what no client library would send; gives the first line of the answer.
 pub(crate) async fn raw(base: &str, request: &str) -> String {
+    raw_answer(base, request).await.lines().next().unwrap_or("").to_owned()
+}
+
+/// The same; gives the answer as far as it comes without a pause.
+pub(crate) async fn raw_answer(base: &str, request: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let authority = base.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(authority).await.unwrap();
     stream.write_all(request.replace("HOST", authority).as_bytes()).await.unwrap();
-    let mut bytes = vec![0; 4096];
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut bytes)).await;
-    let length = read.expect("no answer").unwrap_or(0);
-    String::from_utf8_lossy(&bytes[..length]).lines().next().unwrap_or("").to_owned()
+    let (mut answer, mut bytes) = (Vec::new(), vec![0; 4096]);
+    let mut patience = Duration::from_secs(10);
+    while let Ok(read) = tokio::time::timeout(patience, stream.read(&mut bytes)).await {
+        match read {
+            Ok(length) if length > 0 => answer.extend_from_slice(&bytes[..length]),
+            _ => break,
+        }
+        patience = Duration::from_millis(100);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Runs futures at once.

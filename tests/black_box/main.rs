@@ -11,6 +11,8 @@
     reason = "this is a test binary; what fails should say so and stop"
 )]
 
+mod answers_of_an_origin;
+mod canaries;
 mod crashes;
 mod drills;
 mod forged;

@@ -117,6 +117,24 @@ impl System {
         (self.child, self.facts) = spawn(&arguments).await;
     }
 
+    /// What the system has written into its state folder: databases, objects, logs, but for the demo's own credentials.
+    pub(crate) fn written(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let (mut folders, mut files) = (vec![self.state.clone()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().flatten() {
+                let path = entry.path();
+                let name = entry.file_name();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if name != "demo.json" && name != "secrets.json" {
+                    // A file may go while it is looked at: a write-ahead log does.
+                    files.extend(std::fs::read(&path).ok().map(|bytes| (path, bytes)));
+                }
+            }
+        }
+        files
+    }
+
     /// A URL at the edge.
     pub(crate) fn edge(&self, path: &str) -> String {
         format!("{}{path}", self.fact("edge"))

@@ -1,10 +1,9 @@
 //! One object per account (`merchant:account`): its sessions are rows. Here is the one truth about each.
 
 use super::{answer, number, parameters, text};
-use crate::budget::within;
 use crate::clock;
 use crate::config::EdgeConfig;
-use crate::issuer::{self, IssuerCall};
+use crate::issuer;
 use margrave_shared::claims::SessionLimits;
 use margrave_shared::id::{MerchantId, SessionId};
 use margrave_shared::session::state::decide;
@@ -12,7 +11,6 @@ use margrave_shared::session::{Contact, Ending, SessionRow, SessionVerdict};
 use margrave_shared::time::UnixMs;
 use margrave_shared::wire::report::{Report, SessionReport};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 /// A session is met.
@@ -81,8 +79,6 @@ pub struct AccountObject {
 
 /// The least period in which the issuer is told of activity, in milliseconds; a quarter of idle where that is longer.
 const REPORT_EVERY_MS: i64 = 60_000;
-/// How long a report may take.
-const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS sessions
     (sid TEXT PRIMARY KEY, touched_at TEXT NOT NULL, ending TEXT, until_s TEXT NOT NULL) STRICT";
@@ -162,15 +158,7 @@ impl AccountObject {
         let report = Report { sessions: vec![session], ..Report::default() };
         let env = self.env.clone();
         self.state.wait_until(async move {
-            let body = serde_json::to_vec(&report).unwrap_or_default();
-            let call = IssuerCall {
-                method: "POST",
-                path: "/v1/edge/reports",
-                body: Some(&body),
-                passed: vec![("content-type", "application/json".to_owned())],
-                ..IssuerCall::default()
-            };
-            let _ = within(REPORT_TIMEOUT, issuer::call(&env, &config, &call)).await;
+            issuer::report(&env, &config, &report).await;
         });
     }
 

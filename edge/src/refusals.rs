@@ -1,0 +1,53 @@
+//! Refusals are counted, and the issuer is told the counts for its audit: written one by one they would let a flood fill
+//! its disk.
+
+use crate::clock;
+use crate::gate::Corridor;
+use crate::issuer;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::time::UnixMs;
+use margrave_shared::wire::report::Report;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// How often an isolate tells the issuer, in milliseconds.
+const EVERY_MS: i64 = 60_000;
+
+thread_local! {
+    static COUNTS: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
+    /// When counting began, or the counts were last sent; zero while there is nothing to tell.
+    static SINCE: Cell<UnixMs> = const { Cell::new(UnixMs(0)) };
+}
+
+/// Counts a refusal.
+pub(crate) fn count(code: ErrorCode) {
+    add(code.as_str().to_owned(), 1);
+}
+
+fn add(code: String, times: u64) {
+    COUNTS.with_borrow_mut(|counts| *counts.entry(code).or_default() += times);
+    if SINCE.get() == UnixMs(0) {
+        SINCE.set(clock::now());
+    }
+}
+
+/// Tells the issuer, if it is time, after the answer of the request at hand. What does not arrive is told the next time;
+/// what an isolate has not told when it ends is lost.
+pub(crate) fn tell_in_time(corridor: &Corridor) {
+    let since = SINCE.get();
+    if since == UnixMs(0) || clock::now().since(since) < EVERY_MS || !corridor.config.revocations.has_feed() {
+        return;
+    }
+    SINCE.set(UnixMs(0));
+    let refusals = COUNTS.take();
+    let (env, config) = (corridor.env.clone(), Rc::clone(&corridor.config));
+    corridor.context.wait_until(async move {
+        let report = Report { refusals, ..Report::default() };
+        if !issuer::report(&env, &config, &report).await {
+            for (code, times) in report.refusals {
+                add(code, times);
+            }
+        }
+    });
+}
