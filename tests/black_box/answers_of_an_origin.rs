@@ -113,3 +113,23 @@ async fn an_origin_that_is_not_there_is_unavailable() {
     let answer = system.call("/api/x", &forger.token(&issuer.url)).await.expect(502);
     assert_eq!(answer.code(), "upstream_unavailable");
 }
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let forger = Forger::new(1);
+    let issuer = StrangeIssuer::start(Forger::jwks(&[&forger])).await;
+    let system = issuer.edge(&[]).await;
+    let authority = system.fact("edge").strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(authority).await.unwrap();
+    let half = format!(
+        "POST /auth/v1/factors/credentials HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/json\r\n\
+         Content-Length: 100\r\n\r\n{{\"login\""
+    );
+    stream.write_all(half.as_bytes()).await.unwrap();
+    let mut bytes = vec![0; 4096];
+    let read = tokio::time::timeout(std::time::Duration::from_secs(20), stream.read(&mut bytes)).await;
+    let length = read.expect("it still waits").unwrap();
+    let answer = String::from_utf8_lossy(&bytes[..length]);
+    assert!(answer.contains(" 400 ") && answer.contains("invalid_request"), "{answer}");
+}
