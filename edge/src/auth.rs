@@ -243,7 +243,8 @@ fn read_refresh(config: &EdgeConfig, view: &FeedView, token: &str) -> Option<(Pl
     let audiences = [config.issuer.clone()];
     let expect = Expect { issuer: &config.issuer, audiences: &audiences, now, max_life_s: i64::MAX };
     let claims = verify_refresh(token, view.keys(now).ok()?, &expect).ok()?;
-    Some((Place::new(&claims.merchant_id, &claims.sub, &claims.sid), claims.exp))
+    let place = Place { merchant: claims.merchant_id, person: claims.sub, sid: claims.sid };
+    Some((place, claims.exp))
 }
 
 async fn guessable(

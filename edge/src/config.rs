@@ -122,12 +122,25 @@ impl Default for Jwks {
 struct Session {
     /// The longest touch window, in seconds; a tenth of idle where that is shorter. Default 180.
     touch_s: i64,
+    /// Which object holds an account's sessions. Default `"each"`.
+    objects: AccountObjects,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self { touch_s: 180 }
+        Self { touch_s: 180, objects: AccountObjects::Each }
     }
+}
+
+/// How accounts are spread over the account objects. Changing it is like forgetting all touches: sessions then count
+/// from their tokens' `iat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AccountObjects {
+    /// Each account has its own: near its person, and without a limit to all of them together. For Cloudflare.
+    Each,
+    /// All accounts share sixteen. For plain workerd, where an object is a file that is opened for nearly every touch.
+    Shared,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -184,6 +197,8 @@ pub(crate) struct EdgeConfig {
     pub(crate) jwks: Jwks,
     /// The longest pause between two touches, in seconds.
     pub(crate) touch_s: i64,
+    /// Which object holds an account's sessions.
+    pub(crate) account_objects: AccountObjects,
     /// The longest life of a token, in seconds.
     pub(crate) max_life_s: i64,
     /// The routes.
@@ -339,6 +354,7 @@ impl EdgeConfig {
                 revocations: file.revocations,
                 jwks: file.jwks,
                 touch_s: file.session.touch_s,
+                account_objects: file.session.objects,
                 max_life_s: file.token.max_life_s,
                 routes,
                 signing_key: SigningKey::from_bytes(signing_key.bytes()),

@@ -3,7 +3,7 @@
 
 use crate::budget::{OBJECT, within};
 use crate::clock;
-use crate::config::ACCOUNTS;
+use crate::config::{ACCOUNTS, AccountObjects, EdgeConfig};
 use crate::feed;
 use crate::gate::Corridor;
 use crate::generations::Generations;
@@ -16,7 +16,9 @@ use margrave_shared::route_policy::RoutePolicy;
 use margrave_shared::session::Contact;
 use margrave_shared::session::policy::touch_window_ms;
 use margrave_shared::time::UnixMs;
+use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
+use std::rc::Rc;
 use worker::Env;
 
 /// What an isolate knows of a session.
@@ -37,27 +39,41 @@ thread_local! {
     static VIEWS: RefCell<Generations<View>> = RefCell::new(Generations::new(CACHE_BYTES));
 }
 
-/// A session's object and row.
+/// Whose session it is, from verified claims only: the name of its row, and of its object.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    /// `merchant:account`, from verified claims only.
-    pub(crate) object: String,
+    /// The merchant.
+    pub(crate) merchant: MerchantId,
+    /// The account or X-address.
+    pub(crate) person: AccountId,
     /// The session.
     pub(crate) sid: SessionId,
 }
 
 impl Place {
-    /// Where the session of a person lives.
-    pub(crate) fn new(merchant: &MerchantId, person: &AccountId, sid: &SessionId) -> Self {
-        Self { object: format!("{merchant}:{person}"), sid: sid.clone() }
-    }
-
     fn of(claims: &PermissionClaims) -> Option<Self> {
-        Some(Self::new(&claims.merchant_id, claims.person()?, claims.sid.as_ref()?))
+        Some(Self {
+            merchant: claims.merchant_id.clone(),
+            person: claims.person()?.clone(),
+            sid: claims.sid.as_ref()?.clone(),
+        })
     }
 
-    fn key(&self) -> String {
-        format!("{}:{}", self.object, self.sid)
+    /// `merchant:account:session`; none of them holds a colon.
+    pub(crate) fn key(&self) -> String {
+        format!("{}:{}:{}", self.merchant, self.person, self.sid)
+    }
+
+    /// The object's name: always the same one for all of an account's sessions.
+    fn object(&self, objects: AccountObjects) -> String {
+        let account = format!("{}:{}", self.merchant, self.person);
+        match objects {
+            AccountObjects::Each => account,
+            AccountObjects::Shared => {
+                let [first, ..] = <[u8; 32]>::from(Sha256::digest(account.as_bytes()));
+                format!("shard-{:x}", first >> 4)
+            }
+        }
     }
 }
 
@@ -79,8 +95,8 @@ pub(crate) async fn check(
         return Err(ErrorCode::SessionEnded);
     }
     let contact = if policy.activity { Contact::Activity } else { Contact::Question };
-    let query = ContactQuery { sid: place.sid.clone(), limits, issued_at_s: claims.iat, contact };
     let key = place.key();
+    let query = ContactQuery { place, limits, issued_at_s: claims.iat, contact };
     let view = VIEWS.with_borrow_mut(|views| views.get(&key, |_| VIEW_BYTES));
     if let Some(mut view) = view
         && now < view.deadline
@@ -92,11 +108,11 @@ pub(crate) async fn check(
         if policy.activity && due && now.since(view.sent_at) >= window_ms.min(1000) / 3 {
             view.sent_at = now;
             remember(&key, view);
-            touch_later(corridor, place.object, key, query);
+            touch_later(corridor, key, query);
         }
         return Ok(());
     }
-    match ask(&corridor.env, &place.object, &query).await {
+    match ask(&corridor.env, &corridor.config, &query).await {
         Ok(answer) => settle(&key, answer),
         // A view that has run out is past the deadline, and past it nobody serves: not even a route that may be stale.
         Err(()) => Err(ErrorCode::StateUnavailable),
@@ -123,18 +139,19 @@ fn settle(key: &str, answer: ContactAnswer) -> Result<(), ErrorCode> {
 }
 
 /// Touches after the answer; should it fail, the deadline stays where it is and the next request touches.
-fn touch_later(corridor: &Corridor, object: String, key: String, query: ContactQuery) {
-    let env = corridor.env.clone();
+fn touch_later(corridor: &Corridor, key: String, query: ContactQuery) {
+    let (env, config) = (corridor.env.clone(), Rc::clone(&corridor.config));
     corridor.context.wait_until(async move {
-        if let Ok(answer) = ask(&env, &object, &query).await {
+        if let Ok(answer) = ask(&env, &config, &query).await {
             let _ = settle(&key, answer);
         }
     });
 }
 
-async fn ask(env: &Env, object: &str, query: &ContactQuery) -> Result<ContactAnswer, ()> {
+async fn ask(env: &Env, config: &EdgeConfig, query: &ContactQuery) -> Result<ContactAnswer, ()> {
     let call = async {
-        let stub = env.durable_object(ACCOUNTS)?.get_by_name(object)?;
+        let object = query.place.object(config.account_objects);
+        let stub = env.durable_object(ACCOUNTS)?.get_by_name(&object)?;
         let mut response = stub.fetch_with_str(&query.print()).await?;
         if response.status_code() != 200 {
             return Err(worker::Error::RustError("the account object refused".to_owned()));
@@ -158,12 +175,12 @@ pub(crate) async fn seen(
     }
     // Limits are in permission tokens, not in refresh tokens: the object goes by the row it has.
     let query = ContactQuery {
-        sid: place.sid.clone(),
+        place: place.clone(),
         limits: SessionLimits { idle_s: 0, until_s },
         issued_at_s: 0,
         contact: Contact::Question,
     };
-    match ask(&corridor.env, &place.object, &query).await {
+    match ask(&corridor.env, &corridor.config, &query).await {
         Ok(ContactAnswer::Alive { touched_at, .. }) => Ok((touched_at.0 > 0).then_some(touched_at)),
         Ok(ContactAnswer::Ended { .. }) => Err(ErrorCode::SessionEnded),
         Err(()) => Err(ErrorCode::StateUnavailable),

@@ -10,7 +10,17 @@ async fn pause(ms: u64) {
 
 #[tokio::test]
 async fn a_session_lives_by_activity_and_ends_by_the_lack_of_it() {
-    let system = up(&["issuer.session.idle_s=4", "edge.session.touch_s=1"]).await;
+    lives_by_activity("shared").await;
+}
+
+#[tokio::test]
+async fn a_session_in_an_object_of_its_account_alone_lives_and_ends_likewise() {
+    lives_by_activity("each").await;
+}
+
+async fn lives_by_activity(objects: &str) {
+    let objects = format!("edge.session.objects={objects}");
+    let system = up(&["issuer.session.idle_s=4", "edge.session.touch_s=1", &objects]).await;
     let person = system.log_in().await;
     // Active for longer than idle: touches move the deadline.
     for _ in 0..6 {

@@ -1,11 +1,12 @@
-//! One object per account (`merchant:account`): its sessions are rows. Here is the one truth about each.
+//! The object of an account, or of many, whose sessions are rows. Here is the one truth about each.
 
-use super::{answer, number, parameters, text};
+use super::{answer, number, parameters, sorted, text};
 use crate::clock;
 use crate::config::EdgeConfig;
 use crate::issuer;
+use crate::sessions::Place;
 use margrave_shared::claims::SessionLimits;
-use margrave_shared::id::{MerchantId, SessionId};
+use margrave_shared::id::{AccountId, MerchantId, NotAnId, SessionId};
 use margrave_shared::session::state::decide;
 use margrave_shared::session::{Contact, Ending, SessionRow, SessionVerdict};
 use margrave_shared::time::UnixMs;
@@ -17,7 +18,7 @@ use worker::{DurableObject, Env, Request, Response, State, durable_object};
 #[derive(Debug, Clone)]
 pub(crate) struct ContactQuery {
     /// The session.
-    pub(crate) sid: SessionId,
+    pub(crate) place: Place,
     /// Its limits, from the token.
     pub(crate) limits: SessionLimits,
     /// The token's `iat`: where a session that nobody has seen starts.
@@ -30,8 +31,10 @@ impl ContactQuery {
     /// The URL of the call.
     pub(crate) fn print(&self) -> String {
         format!(
-            "https://account/?sid={}&idle={}&until={}&iat={}&activity={}",
-            self.sid,
+            "https://account/?merchant={}&person={}&sid={}&idle={}&until={}&iat={}&activity={}",
+            self.place.merchant,
+            self.place.person,
+            self.place.sid,
             self.limits.idle_s,
             self.limits.until_s,
             self.issued_at_s,
@@ -42,9 +45,14 @@ impl ContactQuery {
     fn read(request: &Request) -> worker::Result<Self> {
         let parameters = parameters(request)?;
         let number = |name| number(&parameters, name);
+        let id = |name| text(&parameters, name);
+        let bad = |error: NotAnId| worker::Error::RustError(error.to_string());
         Ok(Self {
-            sid: SessionId::parse(text(&parameters, "sid")?)
-                .map_err(|error| worker::Error::RustError(error.to_string()))?,
+            place: Place {
+                merchant: MerchantId::parse(id("merchant")?).map_err(bad)?,
+                person: AccountId::parse(id("person")?).map_err(bad)?,
+                sid: SessionId::parse(id("sid")?).map_err(bad)?,
+            },
             limits: SessionLimits { idle_s: number("idle")?, until_s: number("until")? },
             issued_at_s: number("iat")?,
             contact: if number("activity")? == 1 { Contact::Activity } else { Contact::Question },
@@ -81,11 +89,12 @@ pub struct AccountObject {
 const REPORT_EVERY_MS: i64 = 60_000;
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS sessions
-    (sid TEXT PRIMARY KEY, touched_at TEXT NOT NULL, ending TEXT, until_s TEXT NOT NULL) STRICT";
-const FIND: &str = "SELECT touched_at, ending FROM sessions WHERE sid = ?";
-const PUT: &str = "INSERT INTO sessions (sid, touched_at, ending, until_s) VALUES (?, ?, ?, ?)
-    ON CONFLICT (sid) DO UPDATE SET touched_at = excluded.touched_at, ending = excluded.ending";
-const FORGET: &str = "DELETE FROM sessions WHERE CAST(until_s AS INTEGER) < ?";
+    (place TEXT PRIMARY KEY, touched_at TEXT NOT NULL, ending TEXT, until_s TEXT NOT NULL) STRICT, WITHOUT ROWID";
+const INDEX: &str = "CREATE INDEX IF NOT EXISTS sessions_by_until ON sessions (until_s)";
+const FIND: &str = "SELECT touched_at, ending FROM sessions WHERE place = ?";
+const PUT: &str = "INSERT INTO sessions (place, touched_at, ending, until_s) VALUES (?, ?, ?, ?)
+    ON CONFLICT (place) DO UPDATE SET touched_at = excluded.touched_at, ending = excluded.ending";
+const FORGET: &str = "DELETE FROM sessions WHERE place IN (SELECT place FROM sessions WHERE until_s < ? ORDER BY until_s LIMIT 20)";
 
 #[derive(Deserialize)]
 struct Row {
@@ -96,7 +105,8 @@ struct Row {
 impl DurableObject for AccountObject {
     fn new(state: State, env: Env) -> Self {
         // Should this fail, every call below fails, and the route's failure policy answers.
-        let _ = state.storage().sql().exec(TABLE, None);
+        let sql = state.storage().sql();
+        let _ = sql.exec(TABLE, None).and_then(|_| sql.exec(INDEX, None));
         Self { state, env }
     }
 
@@ -105,7 +115,7 @@ impl DurableObject for AccountObject {
         crate::drill::fail_as_told("accounts").await?;
         let query = ContactQuery::read(&request)?;
         let now = clock::now();
-        let stored = self.find(&query.sid)?;
+        let stored = self.find(&query.place)?;
         let issued_at = UnixMs::from_seconds(query.issued_at_s);
         let verdict = decide(stored, query.limits, issued_at, query.contact, now);
         let (row, said) = match verdict {
@@ -123,7 +133,7 @@ impl DurableObject for AccountObject {
             let before = stored.map_or(issued_at, |stored| stored.touched_at);
             let ended = row.ended.is_some();
             if ended || row.touched_at.0 / period_ms > before.0 / period_ms {
-                self.report(query.sid.clone(), row.touched_at, ended);
+                self.report(query.place, row.touched_at, ended);
             }
         }
         answer(&said)
@@ -131,8 +141,8 @@ impl DurableObject for AccountObject {
 }
 
 impl AccountObject {
-    fn find(&self, sid: &SessionId) -> worker::Result<Option<SessionRow>> {
-        let cursor = self.state.storage().sql().exec(FIND, vec![sid.as_str().into()])?;
+    fn find(&self, place: &Place) -> worker::Result<Option<SessionRow>> {
+        let cursor = self.state.storage().sql().exec(FIND, vec![place.key().into()])?;
         let rows: Vec<Row> = cursor.to_array()?;
         rows.into_iter()
             .next()
@@ -146,14 +156,11 @@ impl AccountObject {
 
     /// Tells the issuer, after the answer: a refresh that comes to it directly counts idle from here. Should it fail,
     /// the next report says it again.
-    fn report(&self, sid: SessionId, seen_at: UnixMs, ended: bool) {
+    fn report(&self, place: Place, seen_at: UnixMs, ended: bool) {
         let Some(config) = EdgeConfig::of(&self.env).filter(|config| config.revocations.has_feed()) else {
             return;
         };
-        let name = self.state.id().name().unwrap_or_default();
-        let Some(merchant_id) = name.split(':').next().and_then(|id| MerchantId::parse(id).ok()) else {
-            return;
-        };
+        let Place { merchant: merchant_id, sid, .. } = place;
         let session = SessionReport { sid, merchant_id, seen_at: seen_at.0, ended };
         let report = Report { sessions: vec![session], ..Report::default() };
         let env = self.env.clone();
@@ -165,7 +172,7 @@ impl AccountObject {
     fn put(&self, query: &ContactQuery, row: SessionRow, new: bool, now: UnixMs) -> worker::Result<()> {
         let sql = self.state.storage().sql();
         if new {
-            sql.exec(FORGET, vec![now.seconds().to_string().into()])?;
+            sql.exec(FORGET, vec![sorted(now.seconds()).into()])?;
         }
         // A session without an absolute end is forgotten after a year; a refresh token does not live longer.
         let until_s =
@@ -174,10 +181,10 @@ impl AccountObject {
         sql.exec(
             PUT,
             vec![
-                query.sid.as_str().into(),
+                query.place.key().into(),
                 row.touched_at.0.to_string().into(),
                 ending,
-                until_s.to_string().into(),
+                sorted(until_s).into(),
             ],
         )?;
         Ok(())

@@ -1,7 +1,7 @@
 //! 256 objects hold the buckets, by the first byte of their keyed hash; a row is dropped when its bucket is full
 //! again, so that nobody can fill the storage with names.
 
-use super::{answer, number, parameters, text};
+use super::{answer, number, parameters, sorted, text};
 use crate::clock;
 use margrave_shared::limiter::gcra::{Bucket, Empty, Limit};
 use margrave_shared::limiter::rule::ALL_OUTCOMES_FACTOR;
@@ -169,8 +169,6 @@ impl LimiterObject {
     fn put(&self, key: &str, pair: Pair, limit: Limit, now: UnixMs) -> worker::Result<()> {
         let sql = self.state.storage().sql();
         let full_at = pair.wrong.full_at(limit).max(pair.all.full_at(limit_of_all(limit)));
-        // Numbers as texts: they go beyond what JavaScript holds exactly. Fixed width, so that texts sort as numbers.
-        let sorted = |at: UnixMs| format!("{:020}", at.0.max(0));
         sql.exec(
             PUT,
             vec![
@@ -178,10 +176,10 @@ impl LimiterObject {
                 limit.attempts.to_string().into(),
                 pair.wrong.0.to_string().into(),
                 pair.all.0.to_string().into(),
-                sorted(full_at).into(),
+                sorted(full_at.0).into(),
             ],
         )?;
-        sql.exec(DROP_FULL, vec![sorted(now).into()])?;
+        sql.exec(DROP_FULL, vec![sorted(now.0).into()])?;
         Ok(())
     }
 }
