@@ -4,15 +4,19 @@ use crate::http::{Answer, get, together};
 use crate::system::{System, up, up_with};
 use std::collections::BTreeSet;
 
-/// Fifty uses of one token at once.
-async fn fifty(system: &System, base: &str, token: &str, headers: &[(&str, &str)]) -> Vec<Answer> {
-    together((0..50).map(|_| Box::pin(system.refresh_at(base, token, headers))).collect()).await
+/// Fifty uses of one token at once, at all the issuers in turn.
+async fn fifty(system: &System, issuers: &[&str], token: &str, headers: &[(&str, &str)]) -> Vec<Answer> {
+    let of = |i: usize| issuers[i % issuers.len()];
+    together((0..50).map(|i| Box::pin(system.refresh_at(of(i), token, headers))).collect()).await
 }
 
+/// Two issuer processes on one database.
 async fn parallel_uses_leave_no_two_live_children(system: System) {
+    let (_second, second) = system.another_issuer().await;
+    let issuers = [system.fact("issuer"), &second];
     for _ in 0..4 {
         let person = system.log_in().await;
-        let answers = fifty(&system, system.fact("issuer"), &person.refresh, &[]).await;
+        let answers = fifty(&system, &issuers, &person.refresh, &[]).await;
         let children: Vec<_> =
             answers.iter().filter(|a| a.status == 200).map(|a| a.text("refresh_token")).collect();
         assert_eq!(children.len(), 1, "exactly one use gets a child");
@@ -49,7 +53,7 @@ async fn a_retry_with_its_idempotency_key_gets_the_same_child() {
     let system = up(&[]).await;
     let person = system.log_in().await;
     let headers = [("idempotency-key", "retry-1")];
-    let answers = fifty(&system, &system.edge("/auth"), &person.refresh, &headers).await;
+    let answers = fifty(&system, &[&system.edge("/auth")], &person.refresh, &headers).await;
     let children: BTreeSet<String> =
         answers.iter().map(|a| a.clone().expect(200).text("refresh_token")).collect();
     assert_eq!(children.len(), 1, "the same child for every retry");

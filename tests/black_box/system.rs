@@ -117,6 +117,44 @@ impl System {
         (self.child, self.facts) = spawn(&arguments).await;
     }
 
+    /// One more issuer process on the same database; gives its URL. Dropped, it is killed.
+    pub(crate) async fn another_issuer(&self) -> (Child, String) {
+        let secrets = std::fs::read_to_string(self.state.join("secrets.json")).unwrap();
+        let secrets: Value = serde_json::from_str(&secrets).unwrap();
+        let option = self.arguments.iter().position(|text| text == "--postgres");
+        let database = option.map_or_else(
+            || format!("sqlite:{}", self.state.join("issuer.db").display()),
+            |at| self.arguments[at + 1].clone(),
+        );
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let program = PathBuf::from(std::env::var("MARGRAVE_XTASK").unwrap()).with_file_name("margrave");
+        let child = Command::new(program)
+            .arg("serve")
+            // It would be taken for a setting.
+            .env_remove("MARGRAVE_XTASK")
+            .env("MARGRAVE_LISTEN", &listen)
+            .env("MARGRAVE_PUBLIC_URL", self.fact("issuer"))
+            .env("MARGRAVE_DATABASE_URL", database)
+            .env("MARGRAVE_DIRECT", "true")
+            .env("MARGRAVE_LOG", "warn")
+            .env("MARGRAVE_MASTER_KEY", secrets["master_key"].as_str().unwrap())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let url = format!("http://{listen}");
+        for _ in 0..100 {
+            if reqwest::get(format!("{url}/readyz")).await.is_ok_and(|answer| answer.status() == 200) {
+                return (child, url);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("the second issuer does not get ready");
+    }
+
     /// What the system has written into its state folder: databases, objects, logs, but for the demo's own credentials.
     pub(crate) fn written(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let (mut folders, mut files) = (vec![self.state.clone()], Vec::new());

@@ -2,14 +2,17 @@
 //! itself. No secret and no personal data in the clear: logins and addresses stand there as keyed hashes.
 
 mod store;
+mod together;
 
 use crate::app::App;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::storage::{StorageError, Tx};
+use crate::storage::{Db, StorageError, Tx};
 use margrave_shared::id::{MerchantId, uuid_v4};
 use margrave_shared::secret::SecretKey;
 use margrave_shared::time::UnixMs;
+use store::Row;
+use together::Together;
 
 /// How an act ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,15 +69,16 @@ impl<'a> Entry<'a> {
 }
 
 /// Writes entries.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Audit {
     key: SecretKey,
+    together: Together,
 }
 
 impl Audit {
     /// With the key under which logins and addresses are hashed.
-    pub(crate) const fn new(key: SecretKey) -> Self {
-        Self { key }
+    pub(crate) fn new(key: SecretKey) -> Self {
+        Self { key, together: Together::default() }
     }
 
     /// Writes an entry in the transaction of its act.
@@ -86,8 +90,24 @@ impl Audit {
         now: UnixMs,
         random: [u8; 16],
     ) -> Result<(), StorageError> {
+        store::insert(tx, vec![self.row(entry, caller, now, random)]).await
+    }
+
+    /// Writes the entry of an act that changes nothing else, and returns when it is durable.
+    pub(crate) async fn write_alone(
+        &self,
+        db: &Db,
+        entry: Entry<'_>,
+        caller: &Caller,
+        now: UnixMs,
+        random: [u8; 16],
+    ) -> Result<(), StorageError> {
+        self.together.write(db, self.row(entry, caller, now, random)).await
+    }
+
+    fn row(&self, entry: Entry<'_>, caller: &Caller, now: UnixMs, random: [u8; 16]) -> Row {
         let address_tag = caller.address.map(|address| self.tag("address", &address.to_string()));
-        store::insert_entry(tx, &uuid_v4(random), now, &entry, address_tag, caller.request_id.as_ref()).await
+        Row::new(uuid_v4(random), now, entry, address_tag, caller.request_id.as_ref())
     }
 
     /// The keyed hash under which something personal stands in the audit.
@@ -112,14 +132,9 @@ pub(crate) async fn audit_refusal(
 ) -> Failure {
     let Failure::Denied(denial) = &failure else { return failure };
     let entry = Entry::refused(act, denial.reason);
-    match write_alone(app, entry, caller).await {
+    let written = app.audit.write_alone(&app.db, entry, caller, app.clock.now(), app.entropy.bytes());
+    match written.await {
         Ok(()) => failure,
         Err(error) => error.into(),
     }
-}
-
-async fn write_alone(app: &App, entry: Entry<'_>, caller: &Caller) -> Result<(), StorageError> {
-    let mut tx = app.db.begin().await?;
-    app.audit.write(&mut tx, entry, caller, app.clock.now(), app.entropy.bytes()).await?;
-    tx.commit().await
 }

@@ -4,48 +4,70 @@ use super::{Entry, Outcome};
 use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::id::RequestId;
 use margrave_shared::time::UnixMs;
+use sqlx::QueryBuilder;
 
 const INSERT: &str =
-    "INSERT INTO audit (id, at, act, outcome, reason, merchant_id, actor, subject, address_tag, request_id)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    "INSERT INTO audit (id, at, act, outcome, reason, merchant_id, actor, subject, address_tag, request_id) ";
 
-#[cfg(test)]
-pub(super) const ALL: &[&str] = &[INSERT];
-
-pub(super) async fn insert_entry(
-    tx: &mut Tx,
-    id: &str,
-    now: UnixMs,
-    entry: &Entry<'_>,
+/// A row as it is stored.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    id: String,
+    at: i64,
+    act: &'static str,
+    outcome: &'static str,
+    reason: Option<&'static str>,
+    merchant: Option<String>,
+    actor: Option<String>,
+    subject: Option<String>,
     address_tag: Option<Vec<u8>>,
-    request_id: Option<&RequestId>,
-) -> Result<(), StorageError> {
-    let (outcome, reason) = match entry.outcome {
-        Outcome::Done => ("done", None),
-        Outcome::Refused(reason) => ("refused", Some(reason)),
-    };
-    on_tx!(tx, c => sqlx::query(INSERT)
-        .bind(id)
-        .bind(now.0)
-        .bind(entry.act)
-        .bind(outcome)
-        .bind(reason)
-        .bind(entry.merchant.map(|m| m.as_str()))
-        .bind(entry.actor.as_deref())
-        .bind(entry.subject.as_deref())
-        .bind(address_tag)
-        .bind(request_id.map(|r| r.as_str()))
-        .execute(c)
-        .await
-        .map(|_| ()))
+    request_id: Option<String>,
 }
 
-#[cfg(test)]
-mod tests {
-    use crate::storage::testing::{on_both_databases, prepare_all};
-
-    async fn statements_fit_the_schema(db: crate::storage::Db) {
-        prepare_all(&db, super::ALL).await;
+impl Row {
+    pub(super) fn new(
+        id: String,
+        now: UnixMs,
+        entry: Entry<'_>,
+        address_tag: Option<Vec<u8>>,
+        request_id: Option<&RequestId>,
+    ) -> Self {
+        let (outcome, reason) = match entry.outcome {
+            Outcome::Done => ("done", None),
+            Outcome::Refused(reason) => ("refused", Some(reason)),
+        };
+        Self {
+            id,
+            at: now.0,
+            act: entry.act,
+            outcome,
+            reason,
+            merchant: entry.merchant.map(|merchant| merchant.to_string()),
+            actor: entry.actor,
+            subject: entry.subject,
+            address_tag,
+            request_id: request_id.map(ToString::to_string),
+        }
     }
-    on_both_databases!(statements, super::statements_fit_the_schema);
+}
+
+/// Inserts rows with one statement; there is at least one.
+pub(super) async fn insert(tx: &mut Tx, rows: Vec<Row>) -> Result<(), StorageError> {
+    on_tx!(tx, c => {
+        let mut query = QueryBuilder::new(INSERT);
+        query.push_values(rows, |mut values, row| {
+            values
+                .push_bind(row.id)
+                .push_bind(row.at)
+                .push_bind(row.act)
+                .push_bind(row.outcome)
+                .push_bind(row.reason)
+                .push_bind(row.merchant)
+                .push_bind(row.actor)
+                .push_bind(row.subject)
+                .push_bind(row.address_tag)
+                .push_bind(row.request_id);
+        });
+        query.build().execute(c).await.map(|_| ())
+    })
 }

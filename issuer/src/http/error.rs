@@ -53,7 +53,7 @@ impl From<Failure> for ApiError {
                 tracing::debug!(code = denial.code.as_str(), reason = denial.reason, "denied");
                 Self { denial, shape: Shape::Problem }
             }
-            Failure::Storage(error @ StorageError::Unavailable(_)) => {
+            Failure::Storage(error @ (StorageError::Unavailable(_) | StorageError::Together)) => {
                 tracing::error!(%error, "storage");
                 Self::new(ErrorCode::StateUnavailable)
             }

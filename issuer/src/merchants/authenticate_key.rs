@@ -1,8 +1,8 @@
 //! A merchant key presents itself by HTTP Basic.
 
-use super::{Merchant, MerchantKey, find_merchant, store};
+use super::{Merchant, MerchantKey, Service, store};
 use crate::failure::Failure;
-use crate::storage::Tx;
+use crate::storage::{Db, StorageError, Tx};
 use margrave_shared::basic::Basic;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::KeyId;
@@ -10,17 +10,18 @@ use margrave_shared::secret::{equal_in_constant_time, secret_hash};
 use margrave_shared::time::UnixMs;
 use margrave_shared::token::opaque;
 
-/// A key that has proven itself, and its merchant.
+/// A key that has proven itself, and whose it is.
 #[derive(Debug, Clone)]
 pub(crate) struct AuthenticatedKey {
     /// The key.
     pub(crate) key: MerchantKey,
     /// Its merchant.
     pub(crate) merchant: Merchant,
+    /// The merchant's services.
+    pub(crate) services: Vec<Service>,
 }
 
-/// Checks a key. Unknown, wrong, expired, revoked and of a disabled merchant are one answer in bytes and, but for
-/// the look at the merchant of a right key, in time.
+/// Checks a key. Unknown, wrong, expired, revoked and of a disabled merchant are one answer in bytes and in time.
 ///
 /// # Errors
 /// `invalid_client`, with the reason for the audit.
@@ -35,10 +36,11 @@ pub(crate) async fn authenticate_key(
     if !opaque::is_key_secret(basic.secret.expose()) {
         return Err(refuse("malformed_key"));
     }
-    let stored = store::find_key(tx, &key_id).await?;
-    let expected = stored.as_ref().map_or([0; 32].as_slice(), |stored| stored.secret_hash.as_slice());
+    let found = store::find_key_with_all(tx, &key_id).await?;
+    let expected = found.as_ref().map_or([0; 32].as_slice(), |(stored, ..)| stored.secret_hash.as_slice());
     let right = equal_in_constant_time(expected, &presented);
-    let key = stored.map(|stored| stored.key).ok_or(refuse("unknown_key"))?;
+    let (stored, merchant, services) = found.ok_or(refuse("unknown_key"))?;
+    let key = stored.key;
     if !right {
         return Err(refuse("wrong_secret"));
     }
@@ -48,10 +50,21 @@ pub(crate) async fn authenticate_key(
     if key.expires_at.is_some_and(|at| at <= now) {
         return Err(refuse("expired_key"));
     }
-    let merchant = find_merchant(tx, &key.merchant_id).await?.ok_or(refuse("unknown_merchant"))?;
     if merchant.disabled_at.is_some() {
         return Err(refuse("disabled_merchant"));
     }
-    store::update_last_used(tx, &key.key_id, now).await?;
-    Ok(AuthenticatedKey { key, merchant })
+    Ok(AuthenticatedKey { key, merchant, services })
+}
+
+/// Remembers that a key was used, once a minute.
+///
+/// # Errors
+/// [`StorageError`].
+pub(crate) async fn remember_use(db: &Db, key: &MerchantKey, now: UnixMs) -> Result<(), StorageError> {
+    if key.last_used_at.is_some_and(|at| now.since(at) < 60_000) {
+        return Ok(());
+    }
+    let mut tx = db.begin().await?;
+    store::update_last_used(&mut tx, &key.key_id, now).await?;
+    tx.commit().await
 }

@@ -8,13 +8,13 @@ mod rotate_key;
 mod settings;
 mod store;
 
-pub(crate) use authenticate_key::authenticate_key;
+pub(crate) use authenticate_key::{AuthenticatedKey, authenticate_key, remember_use};
 pub(crate) use create::{NewMerchant, create_merchant, disable_merchant};
 pub(crate) use create_key::{NewKey, create_key};
 pub(crate) use revoke_key::revoke_key;
 pub(crate) use rotate_key::rotate_key;
 pub(crate) use settings::MerchantSettings;
-pub(crate) use store::{find_keys, find_merchant, find_merchants, find_services};
+pub(crate) use store::{find_keys, find_merchant, find_merchants, find_services, update_last_used};
 
 use margrave_shared::id::{KeyId, MerchantId};
 use margrave_shared::permission::Permission;

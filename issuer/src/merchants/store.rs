@@ -24,6 +24,12 @@ const INSERT_KEY: &str = "INSERT INTO merchant_keys
 const FIND_KEY: &str =
     "SELECT id, merchant_id, secret_hash, permissions, created_at, expires_at, last_used_at,
     revoked_at FROM merchant_keys WHERE id = $1";
+const FIND_KEY_WITH_ALL: &str =
+    "SELECT k.id AS key_id, k.merchant_id, k.secret_hash, k.permissions, k.created_at AS key_created_at,
+    k.expires_at, k.last_used_at, k.revoked_at, m.id, m.name, m.settings, m.created_at, m.platform_at, m.disabled_at,
+    s.audience, s.permissions AS service_permissions
+    FROM merchant_keys k JOIN merchants m ON m.id = k.merchant_id LEFT JOIN services s ON s.merchant_id = m.id
+    WHERE k.id = $1 ORDER BY s.audience";
 const FIND_KEYS: &str =
     "SELECT id, merchant_id, secret_hash, permissions, created_at, expires_at, last_used_at,
     revoked_at FROM merchant_keys WHERE merchant_id = $1 ORDER BY created_at, id";
@@ -45,6 +51,7 @@ const ALL: &[&str] = &[
     FIND_SERVICES,
     INSERT_KEY,
     FIND_KEY,
+    FIND_KEY_WITH_ALL,
     FIND_KEYS,
     TOUCH_KEY,
     REVOKE_KEY,
@@ -87,6 +94,23 @@ struct KeyRow {
     expires_at: Option<i64>,
     last_used_at: Option<i64>,
     revoked_at: Option<i64>,
+}
+
+/// A key, its merchant and one of its services; columns that two of them have are renamed.
+#[derive(sqlx::FromRow)]
+struct KeyWithAllRow {
+    key_id: String,
+    merchant_id: String,
+    secret_hash: Vec<u8>,
+    permissions: String,
+    key_created_at: i64,
+    expires_at: Option<i64>,
+    last_used_at: Option<i64>,
+    revoked_at: Option<i64>,
+    #[sqlx(flatten)]
+    merchant: MerchantRow,
+    audience: Option<String>,
+    service_permissions: Option<String>,
 }
 
 /// A key with the hash of its secret.
@@ -172,13 +196,13 @@ pub(super) async fn insert_service(
 pub(crate) async fn find_services(tx: &mut Tx, merchant: &MerchantId) -> Result<Vec<Service>, StorageError> {
     let rows: Vec<(String, String)> =
         on_tx!(tx, c => sqlx::query_as(FIND_SERVICES).bind(merchant.as_str()).fetch_all(c).await)?;
-    rows.into_iter()
-        .map(|(audience, permissions)| {
-            let permissions = parse_scope(&permissions)
-                .map_err(|_| StorageError::Corrupt { table: "services", column: "permissions" })?;
-            Ok(Service { audience, permissions })
-        })
-        .collect()
+    rows.into_iter().map(|(audience, permissions)| service(audience, &permissions)).collect()
+}
+
+fn service(audience: String, permissions: &str) -> Result<Service, StorageError> {
+    let permissions = parse_scope(permissions)
+        .map_err(|_| StorageError::Corrupt { table: "services", column: "permissions" })?;
+    Ok(Service { audience, permissions })
 }
 
 pub(super) struct KeyToInsert<'a> {
@@ -210,6 +234,34 @@ pub(super) async fn find_key(tx: &mut Tx, id: &KeyId) -> Result<Option<StoredKey
     row.map(StoredKey::try_from).transpose()
 }
 
+/// A key by its id, with its merchant and the merchant's services in the order of their audiences.
+pub(super) async fn find_key_with_all(
+    tx: &mut Tx,
+    id: &KeyId,
+) -> Result<Option<(StoredKey, Merchant, Vec<Service>)>, StorageError> {
+    let rows: Vec<KeyWithAllRow> =
+        on_tx!(tx, c => sqlx::query_as(FIND_KEY_WITH_ALL).bind(id.as_str()).fetch_all(c).await)?;
+    let mut services = Vec::new();
+    let mut found = None;
+    for row in rows {
+        if let (Some(audience), Some(permissions)) = (row.audience, row.service_permissions) {
+            services.push(service(audience, &permissions)?);
+        }
+        let key = KeyRow {
+            id: row.key_id,
+            merchant_id: row.merchant_id,
+            secret_hash: row.secret_hash,
+            permissions: row.permissions,
+            created_at: row.key_created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+            revoked_at: row.revoked_at,
+        };
+        found = Some((key, row.merchant));
+    }
+    found.map(|(key, merchant)| Ok((key.try_into()?, merchant.try_into()?, services))).transpose()
+}
+
 /// A merchant's keys, oldest first.
 pub(crate) async fn find_keys(tx: &mut Tx, merchant: &MerchantId) -> Result<Vec<MerchantKey>, StorageError> {
     let rows: Vec<KeyRow> =
@@ -218,7 +270,7 @@ pub(crate) async fn find_keys(tx: &mut Tx, merchant: &MerchantId) -> Result<Vec<
 }
 
 /// Remembers a use, unless one of the last minute is remembered already.
-pub(super) async fn update_last_used(tx: &mut Tx, id: &KeyId, now: UnixMs) -> Result<(), StorageError> {
+pub(crate) async fn update_last_used(tx: &mut Tx, id: &KeyId, now: UnixMs) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(TOUCH_KEY)
         .bind(id.as_str())
         .bind(now.0)

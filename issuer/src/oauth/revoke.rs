@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::merchants::authenticate_key;
+use crate::merchants::{authenticate_key, update_last_used};
 use crate::revocations::{self, store::is_ended};
 use crate::sessions::end_in;
 use crate::tokens::find_refresh;
@@ -41,6 +41,7 @@ pub(super) async fn revoke(
     let asker = match (basic, client_id) {
         (Some(basic), None) => {
             let authenticated = authenticate_key(&mut tx, basic, now).await?;
+            update_last_used(&mut tx, &authenticated.key.key_id, now).await?;
             Asker::Key(authenticated.merchant.id, authenticated.key.key_id.to_string())
         }
         (None, Some(id)) => Asker::Client(

@@ -1,9 +1,11 @@
 //! One handle for both databases, and the macro that runs one statement on either.
 
 use super::StorageError;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, Database, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -24,9 +26,45 @@ pub(crate) enum Db {
 /// An open transaction. Dropped without [`Tx::commit`], nothing of it happened.
 pub(crate) enum Tx {
     /// On SQLite.
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Held<Sqlite>),
     /// On PostgreSQL.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Held<Postgres>),
+}
+
+/// A connection that is held.
+pub(crate) enum Held<D: Database> {
+    /// In a transaction.
+    InTransaction(Transaction<'static, D>),
+    /// Without one: each statement is its own.
+    Alone(PoolConnection<D>),
+}
+
+impl<D: Database> Deref for Held<D> {
+    type Target = D::Connection;
+    fn deref(&self) -> &D::Connection {
+        match self {
+            Self::InTransaction(inner) => inner,
+            Self::Alone(inner) => inner,
+        }
+    }
+}
+
+impl<D: Database> DerefMut for Held<D> {
+    fn deref_mut(&mut self) -> &mut D::Connection {
+        match self {
+            Self::InTransaction(inner) => inner,
+            Self::Alone(inner) => inner,
+        }
+    }
+}
+
+impl<D: Database> Held<D> {
+    async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::InTransaction(inner) => inner.commit().await,
+            Self::Alone(_) => Ok(()),
+        }
+    }
 }
 
 /// Runs one expression on whichever database the transaction belongs to: `on_tx!(tx, c => query.fetch_one(c).await)`.
@@ -49,6 +87,9 @@ pub(crate) use on_tx;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection may have rested and be used without being asked first.
+const ASKED_AFTER: Duration = Duration::from_secs(1);
+
 impl Db {
     /// Opens `sqlite:path` or `postgres://…`. A SQLite file is made if it is not there.
     ///
@@ -60,6 +101,16 @@ impl Db {
             let pool = PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(BUSY_TIMEOUT)
+                // A connection in steady use is not asked whether it still stands: that is a round trip for each use.
+                .test_before_acquire(false)
+                .before_acquire(|connection, state| {
+                    Box::pin(async move {
+                        if state.idle_for > ASKED_AFTER {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .connect_with(options)
                 .await?;
             return Ok(Self::Postgres(pool));
@@ -77,6 +128,7 @@ impl Db {
                 .acquire_timeout(BUSY_TIMEOUT)
                 .idle_timeout(None)
                 .max_lifetime(None)
+                .test_before_acquire(false)
                 .connect_with(options.clone())
         };
         let writer = pool(1).await?;
@@ -87,22 +139,40 @@ impl Db {
     /// outdated when it writes.
     pub(crate) async fn begin(&self) -> Result<Tx, StorageError> {
         Ok(match self {
-            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite { writer, .. } => {
+                Tx::Sqlite(Held::InTransaction(writer.begin_with("BEGIN IMMEDIATE").await?))
+            }
+            Self::Postgres(pool) => Tx::Postgres(Held::InTransaction(pool.begin().await?)),
         })
     }
 
     /// Begins a transaction that only reads.
     pub(crate) async fn read(&self) -> Result<Tx, StorageError> {
         Ok(match self {
-            Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite { readers, .. } => Tx::Sqlite(Held::InTransaction(readers.begin().await?)),
+            Self::Postgres(pool) => Tx::Postgres(Held::InTransaction(pool.begin().await?)),
+        })
+    }
+
+    /// For statements that read and need not agree with each other: no transaction, and so two round trips fewer.
+    pub(crate) async fn glance(&self) -> Result<Tx, StorageError> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => Tx::Sqlite(Held::Alone(readers.acquire().await?)),
+            Self::Postgres(pool) => Tx::Postgres(Held::Alone(pool.acquire().await?)),
+        })
+    }
+
+    /// For one statement that writes, which is a transaction by itself.
+    pub(crate) async fn single(&self) -> Result<Tx, StorageError> {
+        Ok(match self {
+            Self::Sqlite { writer, .. } => Tx::Sqlite(Held::Alone(writer.acquire().await?)),
+            Self::Postgres(pool) => Tx::Postgres(Held::Alone(pool.acquire().await?)),
         })
     }
 
     /// Whether the database answers.
     pub(crate) async fn ping(&self) -> Result<(), StorageError> {
-        let mut tx = self.read().await?;
+        let mut tx = self.glance().await?;
         on_tx!(&mut tx, c => sqlx::query("SELECT 1").execute(c).await.map(|_| ()))
     }
 

@@ -14,6 +14,9 @@ pub(crate) enum StorageError {
         /// The column.
         column: &'static str,
     },
+    /// What was committed together with others was not.
+    #[error("the transaction that this was a part of failed")]
+    Together,
     /// No connection, a full disk, a lock that was never released: later it may work.
     #[error("the database is not available: {0}")]
     Unavailable(#[source] sqlx::Error),

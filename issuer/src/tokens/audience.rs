@@ -2,24 +2,20 @@
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::merchants::{Service, find_services};
-use crate::storage::Tx;
+use crate::merchants::Service;
 use margrave_shared::error::ErrorCode;
-use margrave_shared::id::MerchantId;
 
 /// The audiences of a token of a merchant: the service asked for and, for the first party, the issuer itself.
 /// Without `resource` it is the merchant's only service; with none, the issuer alone.
 ///
 /// # Errors
 /// `invalid_target` for a service that is not this merchant's, or when there are several and none is named.
-pub(crate) async fn choose_audience(
+pub(crate) fn choose_audience(
     app: &App,
-    tx: &mut Tx,
-    merchant: &MerchantId,
+    services: &[Service],
     resource: Option<&str>,
 ) -> Result<Vec<String>, Failure> {
     let own = app.public_url.clone();
-    let services = find_services(tx, merchant).await?;
     let chosen: Option<&Service> = match resource {
         Some(name) if name == own => return Ok(vec![own]),
         Some(name) => Some(
@@ -28,7 +24,7 @@ pub(crate) async fn choose_audience(
                 .find(|service| service.audience == name)
                 .ok_or(Failure::denied(ErrorCode::InvalidTarget, "unknown_service"))?,
         ),
-        None => match services.as_slice() {
+        None => match services {
             [] => None,
             [only] => Some(only),
             _ => return Err(Failure::denied(ErrorCode::InvalidTarget, "several_services")),

@@ -5,7 +5,7 @@ use super::TokenRequest;
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::{Denial, Failure};
-use crate::merchants::authenticate_key;
+use crate::merchants::{authenticate_key, remember_use};
 use crate::tokens::{choose_audience, mint_for_key};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::permission::holds;
@@ -19,14 +19,13 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
     let basic = request.basic.as_ref().ok_or_else(refuse)?;
     let asked = request.scope()?;
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let authenticated = match authenticate_key(&mut tx, basic, now).await {
+    let authenticated = authenticate_key(&mut app.db.glance().await?, basic, now).await;
+    let authenticated = match authenticated {
         Err(Failure::Denied(Denial { reason, code, .. })) => {
             // What was typed as an id may be a secret in the wrong place: only its keyed hash is kept.
             let subject = app.audit.unknown_login(&basic.id);
             let entry = Entry::refused("token.client_credentials", reason).subject(subject);
-            app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
-            tx.commit().await?;
+            app.audit.write_alone(&app.db, entry, request.caller, now, app.entropy.bytes()).await?;
             return Err(Failure::denied(code, reason));
         }
         other => other?,
@@ -41,12 +40,13 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
     if scope.is_empty() {
         return Err(Failure::denied(ErrorCode::InvalidScope, "none_held"));
     }
-    let audience = choose_audience(app, &mut tx, &key.merchant_id, request.form.get("resource")).await?;
+    let audience = choose_audience(app, &authenticated.services, request.form.get("resource"))?;
     let answer = mint_for_key(app, key, audience, scope, now)?;
+    remember_use(&app.db, key, now).await?;
     let entry = Entry::done("token.client_credentials")
         .merchant(&key.merchant_id)
         .actor(format!("key:{}", key.key_id));
-    app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
-    tx.commit().await?;
+    // The token is no row: its entry is all there is to make durable before it is handed out.
+    app.audit.write_alone(&app.db, entry, request.caller, now, app.entropy.bytes()).await?;
     Ok(answer)
 }

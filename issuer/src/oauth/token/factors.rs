@@ -7,7 +7,7 @@ use crate::applications::{Class, find_application};
 use crate::audit::Entry;
 use crate::factors::{SecurityProof, consume, read_proofs};
 use crate::failure::{Denial, Failure};
-use crate::merchants::{Merchant, find_merchant};
+use crate::merchants::{Merchant, find_merchant, find_services};
 use crate::passwords::find_hash;
 use crate::sessions::{Session, insert_session};
 use crate::storage::Tx;
@@ -70,7 +70,8 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
         }));
     }
     let auth_time_s = proofs.iter().map(|proof| proof.claims.auth_time).min().unwrap_or(now.seconds());
-    let audience = choose_audience(app, &mut tx, &merchant.id, request.form.get("resource")).await?;
+    let services = find_services(&mut tx, &merchant.id).await?;
+    let audience = choose_audience(app, &services, request.form.get("resource"))?;
     consume(&mut tx, &proofs, &account, now).await?;
 
     let session =

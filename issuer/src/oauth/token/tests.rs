@@ -6,15 +6,20 @@ use crate::app::App;
 use crate::factors::verify_credentials;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::storage::Db;
+use crate::merchants::{NewKey, create_key};
 use crate::storage::testing::on_both_databases;
+use crate::storage::{Db, Tx};
 use crate::sweeper::sweep;
 use crate::testing::{PASSWORD, World};
+use margrave_shared::basic::Basic;
 use margrave_shared::form::Form;
+use margrave_shared::permission::parse_scope;
 use margrave_shared::secret::SecretText;
+use margrave_shared::token::opaque;
 use margrave_shared::wire::credentials::CredentialsRequest;
 use margrave_shared::wire::token::TokenResponse;
 use std::sync::Arc;
+use std::time::Duration;
 
 async fn ask(app: &App, form: String, idempotency_key: Option<&str>) -> Result<TokenResponse, &'static str> {
     let form = Form::parse(form.as_bytes()).unwrap();
@@ -157,6 +162,38 @@ async fn a_hundred_failures_close_the_account_and_a_right_password_counts_anew(d
     assert_eq!(password(&world, PASSWORD).await, Err("too_many_failures"));
 }
 on_both_databases!(failures, super::a_hundred_failures_close_the_account_and_a_right_password_counts_anew);
+
+async fn no_answer_to_a_key_comes_before_its_entry_is_durable(db: Db) {
+    let world = Arc::new(World::new(db).await);
+    let new = NewKey { permissions: parse_scope("read").unwrap(), expires_at: None };
+    let issued =
+        create_key(&world.app, &world.merchant.id, &new, "operator", &Caller::operator()).await.unwrap();
+    let (right, wrong) = (issued.secret.expose().to_owned(), opaque::key_secret([1; 32]).expose().to_owned());
+    let id = issued.key_id.to_string();
+    let ask_with = |secret: &str| {
+        let (world, id, secret) = (Arc::clone(&world), id.clone(), SecretText::new(secret.to_owned()));
+        tokio::spawn(async move {
+            let form = Form::parse(b"grant_type=client_credentials").unwrap();
+            let basic = Some(Basic { id, secret });
+            let request = TokenRequest { form: &form, basic, caller: &Caller::default() };
+            grant(&world.app, &request).await.is_ok()
+        })
+    };
+    // The first use is remembered, which is a transaction of its own.
+    assert!(ask_with(&right).await.unwrap());
+    for (secret, granted) in [(&right, true), (&wrong, false)] {
+        let mut lock = world.app.db.begin().await.unwrap();
+        if let Tx::Postgres(inner) = &mut lock {
+            sqlx::query("LOCK TABLE audit IN SHARE MODE").execute(&mut **inner).await.unwrap();
+        }
+        let mut asked = ask_with(secret);
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut asked).await;
+        assert!(early.is_err(), "answered while no entry can be written");
+        drop(lock);
+        assert_eq!(asked.await.unwrap(), granted);
+    }
+}
+on_both_databases!(durable, super::no_answer_to_a_key_comes_before_its_entry_is_durable);
 
 async fn the_sweeper_leaves_nothing_of_what_has_died(db: Db) {
     let world = World::new(db).await;
