@@ -132,8 +132,8 @@ impl Default for Session {
     }
 }
 
-/// How accounts are spread over the account objects. Changing it is like forgetting all touches: sessions then count
-/// from their tokens' `iat`.
+/// How accounts are spread over the account objects. Chosen once: a change wants the objects emptied, and sessions then
+/// count from their tokens' `iat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AccountObjects {

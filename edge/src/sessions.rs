@@ -44,7 +44,7 @@ thread_local! {
 pub(crate) struct Place {
     /// The merchant.
     pub(crate) merchant: MerchantId,
-    /// The account or X-address.
+    /// The account of the person who acts.
     pub(crate) person: AccountId,
     /// The session.
     pub(crate) sid: SessionId,
@@ -207,5 +207,38 @@ pub(crate) fn ends_in_s(verified: &Verified, now: UnixMs) -> EndsIn {
     EndsIn {
         idle_s: view.filter(|_| limits.idle_s != 0).map(|view| left(view.deadline)),
         absolute_s: (limits.until_s != 0).then(|| left(UnixMs::from_seconds(limits.until_s))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn place(account: &str, sid: &str) -> Place {
+        Place {
+            merchant: MerchantId::parse("m").unwrap(),
+            person: AccountId::parse(account).unwrap(),
+            sid: SessionId::parse(sid).unwrap(),
+        }
+    }
+
+    #[test]
+    fn all_sessions_of_an_account_are_in_one_object() {
+        assert_eq!(place("a", "s1").object(AccountObjects::Each), "m:a");
+        let names = |objects| {
+            (0..1000)
+                .map(|i| {
+                    let account = format!("account-{i}");
+                    let name = place(&account, "s1").object(objects);
+                    assert_eq!(name, place(&account, "s2").object(objects));
+                    name
+                })
+                .collect::<HashSet<_>>()
+                .len()
+        };
+        assert_eq!(names(AccountObjects::Each), 1000);
+        assert_eq!(names(AccountObjects::Shared), 16);
+        assert_ne!(place("a", "s1").key(), place("a", "s2").key());
     }
 }

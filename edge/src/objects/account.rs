@@ -1,6 +1,6 @@
 //! The object of an account, or of many, whose sessions are rows. Here is the one truth about each.
 
-use super::{answer, number, parameters, sorted, text};
+use super::{Schema, answer, number, parameters, sorted, text};
 use crate::clock;
 use crate::config::EdgeConfig;
 use crate::issuer;
@@ -83,18 +83,21 @@ pub(crate) enum ContactAnswer {
 pub struct AccountObject {
     state: State,
     env: Env,
+    schema: Schema,
 }
 
 /// The least period in which the issuer is told of activity, in milliseconds; a quarter of idle where that is longer.
 const REPORT_EVERY_MS: i64 = 60_000;
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS sessions
-    (place TEXT PRIMARY KEY, touched_at TEXT NOT NULL, ending TEXT, until_s TEXT NOT NULL) STRICT, WITHOUT ROWID";
-const INDEX: &str = "CREATE INDEX IF NOT EXISTS sessions_by_until ON sessions (until_s)";
-const FIND: &str = "SELECT touched_at, ending FROM sessions WHERE place = ?";
-const PUT: &str = "INSERT INTO sessions (place, touched_at, ending, until_s) VALUES (?, ?, ?, ?)
+const SCHEMA: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS sessions_by_place
+    (place TEXT PRIMARY KEY, touched_at TEXT NOT NULL, ending TEXT, until_s TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS places_by_until ON sessions_by_place (until_s)",
+];
+const FIND: &str = "SELECT touched_at, ending FROM sessions_by_place WHERE place = ?";
+const PUT: &str = "INSERT INTO sessions_by_place (place, touched_at, ending, until_s) VALUES (?, ?, ?, ?)
     ON CONFLICT (place) DO UPDATE SET touched_at = excluded.touched_at, ending = excluded.ending";
-const FORGET: &str = "DELETE FROM sessions WHERE place IN (SELECT place FROM sessions WHERE until_s < ? ORDER BY until_s LIMIT 20)";
+const FORGET: &str = "DELETE FROM sessions_by_place WHERE place IN (SELECT place FROM sessions_by_place WHERE until_s < ? ORDER BY until_s LIMIT 20)";
 
 #[derive(Deserialize)]
 struct Row {
@@ -104,16 +107,14 @@ struct Row {
 
 impl DurableObject for AccountObject {
     fn new(state: State, env: Env) -> Self {
-        // Should this fail, every call below fails, and the route's failure policy answers.
-        let sql = state.storage().sql();
-        let _ = sql.exec(TABLE, None).and_then(|_| sql.exec(INDEX, None));
-        Self { state, env }
+        Self { state, env, schema: Schema::new(SCHEMA) }
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
         #[cfg(feature = "drill")]
         crate::drill::fail_as_told("accounts").await?;
         let query = ContactQuery::read(&request)?;
+        self.schema.ensure(&self.state)?;
         let now = clock::now();
         let stored = self.find(&query.place)?;
         let issued_at = UnixMs::from_seconds(query.issued_at_s);

@@ -1,7 +1,7 @@
 //! 256 objects hold the buckets, by the first byte of their keyed hash; a row is dropped when its bucket is full
 //! again, so that nobody can fill the storage with names.
 
-use super::{answer, number, parameters, sorted, text};
+use super::{Schema, answer, number, parameters, sorted, text};
 use crate::clock;
 use margrave_shared::limiter::gcra::{Bucket, Empty, Limit};
 use margrave_shared::limiter::rule::ALL_OUTCOMES_FACTOR;
@@ -71,12 +71,15 @@ pub(crate) struct BucketAnswer {
 #[durable_object(fetch)]
 pub struct LimiterObject {
     state: State,
+    schema: Schema,
 }
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS buckets
+const SCHEMA: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS buckets
     (key TEXT PRIMARY KEY, attempts TEXT NOT NULL, wrong TEXT NOT NULL, all_outcomes TEXT NOT NULL,
-    full_at TEXT NOT NULL) STRICT";
-const INDEX: &str = "CREATE INDEX IF NOT EXISTS buckets_by_full ON buckets (full_at)";
+    full_at TEXT NOT NULL) STRICT",
+    "CREATE INDEX IF NOT EXISTS buckets_by_full ON buckets (full_at)",
+];
 const FIND: &str = "SELECT attempts, wrong, all_outcomes FROM buckets WHERE key = ?";
 const PUT: &str = "INSERT INTO buckets (key, attempts, wrong, all_outcomes, full_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET attempts = excluded.attempts,
@@ -115,15 +118,13 @@ fn apply(pair: Pair, act: Act, limit: Limit, now: UnixMs) -> Result<Pair, Empty>
 
 impl DurableObject for LimiterObject {
     fn new(state: State, _: Env) -> Self {
-        // Should this fail, every call below fails, and login routes answer 503.
-        let sql = state.storage().sql();
-        let _ = sql.exec(TABLE, None).and_then(|_| sql.exec(INDEX, None));
-        Self { state }
+        Self { state, schema: Schema::new(SCHEMA) }
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
         #[cfg(feature = "drill")]
         crate::drill::fail_as_told("limiters").await?;
+        self.schema.ensure(&self.state)?;
         let parameters = parameters(&request)?;
         let key = text(&parameters, "key")?;
         let act = match text(&parameters, "act")? {

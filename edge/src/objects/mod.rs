@@ -4,7 +4,8 @@ pub(crate) mod account;
 pub(crate) mod feed;
 pub(crate) mod limiter;
 
-use worker::{Request, Url};
+use std::cell::Cell;
+use worker::{Request, State, Url};
 
 /// The parameters of an object's call.
 fn parameters(request: &Request) -> worker::Result<Vec<(String, String)>> {
@@ -24,6 +25,29 @@ fn text<'a>(parameters: &'a [(String, String)], name: &str) -> worker::Result<&'
 /// One parameter's number.
 fn number(parameters: &[(String, String)], name: &str) -> worker::Result<i64> {
     text(parameters, name)?.parse().map_err(|_| worker::Error::RustError(format!("`{name}` is no number")))
+}
+
+/// Makes an object's tables before its first statement. Should it fail, the call fails and the next one tries again.
+struct Schema {
+    statements: &'static [&'static str],
+    made: Cell<bool>,
+}
+
+impl Schema {
+    const fn new(statements: &'static [&'static str]) -> Self {
+        Self { statements, made: Cell::new(false) }
+    }
+
+    fn ensure(&self, state: &State) -> worker::Result<()> {
+        if !self.made.get() {
+            let sql = state.storage().sql();
+            for statement in self.statements {
+                sql.exec(statement, None)?;
+            }
+            self.made.set(true);
+        }
+        Ok(())
+    }
 }
 
 /// A column's text of an instant: numbers go beyond what JavaScript holds exactly, and texts of one width sort as they do.

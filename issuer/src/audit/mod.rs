@@ -25,20 +25,20 @@ pub(crate) enum Outcome {
 
 /// One entry.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct Entry {
     /// What was done or tried, as `noun.verb`.
     pub(crate) act: &'static str,
     /// How it ended.
     pub(crate) outcome: Outcome,
     /// Within which merchant.
-    pub(crate) merchant: Option<&'a MerchantId>,
+    pub(crate) merchant: Option<MerchantId>,
     /// Who did it: `key:<id>`, `account:<id>`, `edge:<id>`, `operator`.
     pub(crate) actor: Option<String>,
     /// To whom or what.
     pub(crate) subject: Option<String>,
 }
 
-impl<'a> Entry<'a> {
+impl Entry {
     /// Something that was done.
     pub(crate) const fn done(act: &'static str) -> Self {
         Self { act, outcome: Outcome::Done, merchant: None, actor: None, subject: None }
@@ -50,8 +50,8 @@ impl<'a> Entry<'a> {
     }
 
     /// Within a merchant.
-    pub(crate) const fn merchant(mut self, merchant: &'a MerchantId) -> Self {
-        self.merchant = Some(merchant);
+    pub(crate) fn merchant(mut self, merchant: &MerchantId) -> Self {
+        self.merchant = Some(merchant.clone());
         self
     }
 
@@ -85,19 +85,19 @@ impl Audit {
     pub(crate) async fn write(
         &self,
         tx: &mut Tx,
-        entry: Entry<'_>,
+        entry: Entry,
         caller: &Caller,
         now: UnixMs,
         random: [u8; 16],
     ) -> Result<(), StorageError> {
-        store::insert(tx, vec![self.row(entry, caller, now, random)]).await
+        store::insert(tx, &[self.row(entry, caller, now, random)]).await
     }
 
     /// Writes the entry of an act that changes nothing else, and returns when it is durable.
     pub(crate) async fn write_alone(
         &self,
         db: &Db,
-        entry: Entry<'_>,
+        entry: Entry,
         caller: &Caller,
         now: UnixMs,
         random: [u8; 16],
@@ -105,7 +105,7 @@ impl Audit {
         self.together.write(db, self.row(entry, caller, now, random)).await
     }
 
-    fn row(&self, entry: Entry<'_>, caller: &Caller, now: UnixMs, random: [u8; 16]) -> Row {
+    fn row(&self, entry: Entry, caller: &Caller, now: UnixMs, random: [u8; 16]) -> Row {
         let address_tag = caller.address.map(|address| self.tag("address", &address.to_string()));
         Row::new(uuid_v4(random), now, entry, address_tag, caller.request_id.as_ref())
     }

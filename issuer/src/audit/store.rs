@@ -28,7 +28,7 @@ impl Row {
     pub(super) fn new(
         id: String,
         now: UnixMs,
-        entry: Entry<'_>,
+        entry: Entry,
         address_tag: Option<Vec<u8>>,
         request_id: Option<&RequestId>,
     ) -> Self {
@@ -51,23 +51,25 @@ impl Row {
     }
 }
 
-/// Inserts rows with one statement; there is at least one.
-pub(super) async fn insert(tx: &mut Tx, rows: Vec<Row>) -> Result<(), StorageError> {
+/// Inserts rows with one statement; there is at least one. A row that is there already stays as it is, so that it may
+/// be tried again.
+pub(super) async fn insert(tx: &mut Tx, rows: &[Row]) -> Result<(), StorageError> {
     on_tx!(tx, c => {
         let mut query = QueryBuilder::new(INSERT);
         query.push_values(rows, |mut values, row| {
             values
-                .push_bind(row.id)
+                .push_bind(&row.id)
                 .push_bind(row.at)
                 .push_bind(row.act)
                 .push_bind(row.outcome)
                 .push_bind(row.reason)
-                .push_bind(row.merchant)
-                .push_bind(row.actor)
-                .push_bind(row.subject)
-                .push_bind(row.address_tag)
-                .push_bind(row.request_id);
+                .push_bind(row.merchant.as_deref())
+                .push_bind(row.actor.as_deref())
+                .push_bind(row.subject.as_deref())
+                .push_bind(row.address_tag.as_deref())
+                .push_bind(row.request_id.as_deref());
         });
+        query.push(" ON CONFLICT (id) DO NOTHING");
         query.build().execute(c).await.map(|_| ())
     })
 }

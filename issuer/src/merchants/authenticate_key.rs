@@ -37,13 +37,14 @@ pub(crate) async fn authenticate_key(
         return Err(refuse("malformed_key"));
     }
     let found = store::find_key_with_all(tx, &key_id).await?;
-    let expected = found.as_ref().map_or([0; 32].as_slice(), |(stored, ..)| stored.secret_hash.as_slice());
+    let expected = found.as_ref().map_or([0; 32].as_slice(), |found| found.secret_hash());
     let right = equal_in_constant_time(expected, &presented);
-    let (stored, merchant, services) = found.ok_or(refuse("unknown_key"))?;
-    let key = stored.key;
+    let found = found.ok_or(refuse("unknown_key"))?;
     if !right {
         return Err(refuse("wrong_secret"));
     }
+    let authenticated = found.read()?;
+    let AuthenticatedKey { key, merchant, .. } = &authenticated;
     if key.revoked_at.is_some() {
         return Err(refuse("revoked_key"));
     }
@@ -53,7 +54,7 @@ pub(crate) async fn authenticate_key(
     if merchant.disabled_at.is_some() {
         return Err(refuse("disabled_merchant"));
     }
-    Ok(AuthenticatedKey { key, merchant, services })
+    Ok(authenticated)
 }
 
 /// Remembers that a key was used, once a minute.

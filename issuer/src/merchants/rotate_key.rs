@@ -25,7 +25,7 @@ pub(crate) async fn rotate_key(
 ) -> Result<IssuedKey, Failure> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let stored = store::find_key(&mut tx, key_id).await?.map(|stored| stored.key);
+    let stored = store::find_key(&mut tx, key_id).await?;
     let alive = stored.filter(|key| {
         key.merchant_id == *merchant_id
             && key.revoked_at.is_none()

@@ -1,6 +1,6 @@
 //! The SQL of merchants, services and keys.
 
-use super::{Merchant, MerchantKey, Service};
+use super::{AuthenticatedKey, Merchant, MerchantKey, Service};
 use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::id::{KeyId, MerchantId};
 use margrave_shared::permission::{Permission, parse_scope, print_scope};
@@ -21,8 +21,7 @@ const FIND_SERVICES: &str =
 const INSERT_KEY: &str = "INSERT INTO merchant_keys
     (id, merchant_id, secret_hash, permissions, created_at, expires_at, rotated_from)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
-const FIND_KEY: &str =
-    "SELECT id, merchant_id, secret_hash, permissions, created_at, expires_at, last_used_at,
+const FIND_KEY: &str = "SELECT id, merchant_id, permissions, created_at, expires_at, last_used_at,
     revoked_at FROM merchant_keys WHERE id = $1";
 const FIND_KEY_WITH_ALL: &str =
     "SELECT k.id AS key_id, k.merchant_id, k.secret_hash, k.permissions, k.created_at AS key_created_at,
@@ -30,8 +29,7 @@ const FIND_KEY_WITH_ALL: &str =
     s.audience, s.permissions AS service_permissions
     FROM merchant_keys k JOIN merchants m ON m.id = k.merchant_id LEFT JOIN services s ON s.merchant_id = m.id
     WHERE k.id = $1 ORDER BY s.audience";
-const FIND_KEYS: &str =
-    "SELECT id, merchant_id, secret_hash, permissions, created_at, expires_at, last_used_at,
+const FIND_KEYS: &str = "SELECT id, merchant_id, permissions, created_at, expires_at, last_used_at,
     revoked_at FROM merchant_keys WHERE merchant_id = $1 ORDER BY created_at, id";
 const TOUCH_KEY: &str = "UPDATE merchant_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3)";
 const REVOKE_KEY: &str =
@@ -88,7 +86,6 @@ impl TryFrom<MerchantRow> for Merchant {
 struct KeyRow {
     id: String,
     merchant_id: String,
-    secret_hash: Vec<u8>,
     permissions: String,
     created_at: i64,
     expires_at: Option<i64>,
@@ -113,27 +110,18 @@ struct KeyWithAllRow {
     service_permissions: Option<String>,
 }
 
-/// A key with the hash of its secret.
-pub(super) struct StoredKey {
-    pub(super) key: MerchantKey,
-    pub(super) secret_hash: Vec<u8>,
-}
-
-impl TryFrom<KeyRow> for StoredKey {
+impl TryFrom<KeyRow> for MerchantKey {
     type Error = StorageError;
     fn try_from(row: KeyRow) -> Result<Self, StorageError> {
         let corrupt = |column| StorageError::Corrupt { table: "merchant_keys", column };
         Ok(Self {
-            key: MerchantKey {
-                key_id: KeyId::parse(&row.id).map_err(|_| corrupt("id"))?,
-                merchant_id: MerchantId::parse(&row.merchant_id).map_err(|_| corrupt("merchant_id"))?,
-                permissions: parse_scope(&row.permissions).map_err(|_| corrupt("permissions"))?,
-                created_at: UnixMs(row.created_at),
-                expires_at: row.expires_at.map(UnixMs),
-                last_used_at: row.last_used_at.map(UnixMs),
-                revoked_at: row.revoked_at.map(UnixMs),
-            },
-            secret_hash: row.secret_hash,
+            key_id: KeyId::parse(&row.id).map_err(|_| corrupt("id"))?,
+            merchant_id: MerchantId::parse(&row.merchant_id).map_err(|_| corrupt("merchant_id"))?,
+            permissions: parse_scope(&row.permissions).map_err(|_| corrupt("permissions"))?,
+            created_at: UnixMs(row.created_at),
+            expires_at: row.expires_at.map(UnixMs),
+            last_used_at: row.last_used_at.map(UnixMs),
+            revoked_at: row.revoked_at.map(UnixMs),
         })
     }
 }
@@ -228,45 +216,55 @@ pub(super) async fn insert_key(tx: &mut Tx, key: &KeyToInsert<'_>, now: UnixMs) 
         .map(|_| ()))
 }
 
-pub(super) async fn find_key(tx: &mut Tx, id: &KeyId) -> Result<Option<StoredKey>, StorageError> {
+pub(super) async fn find_key(tx: &mut Tx, id: &KeyId) -> Result<Option<MerchantKey>, StorageError> {
     let row: Option<KeyRow> =
         on_tx!(tx, c => sqlx::query_as(FIND_KEY).bind(id.as_str()).fetch_optional(c).await)?;
-    row.map(StoredKey::try_from).transpose()
+    row.map(MerchantKey::try_from).transpose()
 }
 
-/// A key by its id, with its merchant and the merchant's services in the order of their audiences.
-pub(super) async fn find_key_with_all(
-    tx: &mut Tx,
-    id: &KeyId,
-) -> Result<Option<(StoredKey, Merchant, Vec<Service>)>, StorageError> {
-    let rows: Vec<KeyWithAllRow> =
-        on_tx!(tx, c => sqlx::query_as(FIND_KEY_WITH_ALL).bind(id.as_str()).fetch_all(c).await)?;
-    let mut services = Vec::new();
-    let mut found = None;
-    for row in rows {
-        if let (Some(audience), Some(permissions)) = (row.audience, row.service_permissions) {
-            services.push(service(audience, &permissions)?);
-        }
+/// A key as it is stored, with its merchant and the merchant's services.
+pub(super) struct FoundKey(KeyWithAllRow, Vec<(Option<String>, Option<String>)>);
+
+impl FoundKey {
+    /// What the secret must hash to.
+    pub(super) fn secret_hash(&self) -> &[u8] {
+        &self.0.secret_hash
+    }
+
+    /// Reads it, which is work that only who knows the secret can cause.
+    pub(super) fn read(self) -> Result<AuthenticatedKey, StorageError> {
+        let Self(row, services) = self;
         let key = KeyRow {
             id: row.key_id,
             merchant_id: row.merchant_id,
-            secret_hash: row.secret_hash,
             permissions: row.permissions,
             created_at: row.key_created_at,
             expires_at: row.expires_at,
             last_used_at: row.last_used_at,
             revoked_at: row.revoked_at,
         };
-        found = Some((key, row.merchant));
+        let services = services.into_iter().filter_map(|(audience, permissions)| audience.zip(permissions));
+        Ok(AuthenticatedKey {
+            key: key.try_into()?,
+            merchant: row.merchant.try_into()?,
+            services: services.map(|(audience, text)| service(audience, &text)).collect::<Result<_, _>>()?,
+        })
     }
-    found.map(|(key, merchant)| Ok((key.try_into()?, merchant.try_into()?, services))).transpose()
+}
+
+/// A key by its id, with its merchant and the merchant's services in the order of their audiences.
+pub(super) async fn find_key_with_all(tx: &mut Tx, id: &KeyId) -> Result<Option<FoundKey>, StorageError> {
+    let mut rows: Vec<KeyWithAllRow> =
+        on_tx!(tx, c => sqlx::query_as(FIND_KEY_WITH_ALL).bind(id.as_str()).fetch_all(c).await)?;
+    let services = rows.iter_mut().map(|row| (row.audience.take(), row.service_permissions.take())).collect();
+    Ok(rows.into_iter().next().map(|row| FoundKey(row, services)))
 }
 
 /// A merchant's keys, oldest first.
 pub(crate) async fn find_keys(tx: &mut Tx, merchant: &MerchantId) -> Result<Vec<MerchantKey>, StorageError> {
     let rows: Vec<KeyRow> =
         on_tx!(tx, c => sqlx::query_as(FIND_KEYS).bind(merchant.as_str()).fetch_all(c).await)?;
-    rows.into_iter().map(|row| StoredKey::try_from(row).map(|stored| stored.key)).collect()
+    rows.into_iter().map(MerchantKey::try_from).collect()
 }
 
 /// Remembers a use, unless one of the last minute is remembered already.

@@ -87,6 +87,9 @@ pub(crate) use on_tx;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a statement waits for a lock on PostgreSQL, in milliseconds.
+const LOCK_TIMEOUT_MS: &str = "5000";
+
 /// How long a connection may have rested and be used without being asked first.
 const ASKED_AFTER: Duration = Duration::from_secs(1);
 
@@ -97,7 +100,10 @@ impl Db {
     /// [`StorageError`] when the URL cannot be read or the database cannot be reached.
     pub(crate) async fn open(url: &str, connections: u32) -> Result<Self, StorageError> {
         if url.starts_with("postgres") {
-            let options = PgConnectOptions::from_str(url)?.application_name("margrave");
+            // Who waits for a lock holds a connection: one stuck lock must not take all of them.
+            let options = PgConnectOptions::from_str(url)?
+                .application_name("margrave")
+                .options([("lock_timeout", LOCK_TIMEOUT_MS)]);
             let pool = PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(BUSY_TIMEOUT)
@@ -128,7 +134,10 @@ impl Db {
                 .acquire_timeout(BUSY_TIMEOUT)
                 .idle_timeout(None)
                 .max_lifetime(None)
+                // There is no network between, so nothing to ask. A transaction whose commit failed is over for SQLite and
+                // not for sqlx, which would begin nothing on this connection any more.
                 .test_before_acquire(false)
+                .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
                 .connect_with(options.clone())
         };
         let writer = pool(1).await?;
@@ -158,14 +167,6 @@ impl Db {
     pub(crate) async fn glance(&self) -> Result<Tx, StorageError> {
         Ok(match self {
             Self::Sqlite { readers, .. } => Tx::Sqlite(Held::Alone(readers.acquire().await?)),
-            Self::Postgres(pool) => Tx::Postgres(Held::Alone(pool.acquire().await?)),
-        })
-    }
-
-    /// For one statement that writes, which is a transaction by itself.
-    pub(crate) async fn single(&self) -> Result<Tx, StorageError> {
-        Ok(match self {
-            Self::Sqlite { writer, .. } => Tx::Sqlite(Held::Alone(writer.acquire().await?)),
             Self::Postgres(pool) => Tx::Postgres(Held::Alone(pool.acquire().await?)),
         })
     }

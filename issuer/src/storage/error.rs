@@ -14,8 +14,8 @@ pub(crate) enum StorageError {
         /// The column.
         column: &'static str,
     },
-    /// What was committed together with others was not.
-    #[error("the transaction that this was a part of failed")]
+    /// What was to be committed together with others was not.
+    #[error("it was not committed with the others, or waited too long for it")]
     Together,
     /// No connection, a full disk, a lock that was never released: later it may work.
     #[error("the database is not available: {0}")]
@@ -30,21 +30,43 @@ impl From<sqlx::Error> for StorageError {
         use sqlx::Error as E;
         match &error {
             E::Database(inner) if inner.is_unique_violation() => Self::Conflict,
-            // SQLite: busy 5, read-only 8, I/O 10, full 13; PostgreSQL: classes 08, 53, 57 and read-only 25006.
-            E::Database(inner)
-                if inner.code().is_some_and(|code| {
-                    matches!(
-                        code.as_ref(),
-                        "5" | "8" | "10" | "13" | "517" | "261" | "25006" | "40001" | "40P01"
-                    ) || ["08", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                }) =>
-            {
+            E::Database(inner) if inner.code().is_some_and(|code| is_passing(&code)) => {
                 Self::Unavailable(error)
             }
             E::Io(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Tls(_) => {
                 Self::Unavailable(error)
             }
             _ => Self::Driver(error),
+        }
+    }
+}
+
+/// Whether what a database says with this code may be over later.
+fn is_passing(code: &str) -> bool {
+    match code.len() {
+        // PostgreSQL: classes 08 (connection), 53 (resources), 57 (intervention); read-only, serialisation, deadlock, lock.
+        5 => {
+            ["08", "53", "57"].iter().any(|class| code.starts_with(class))
+                || matches!(code, "25006" | "40001" | "40P01" | "55P03")
+        }
+        // SQLite, whose lowest byte is the class: busy 5, locked 6, read-only 8, I/O 10, full 13, cannot open 14.
+        _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_passing;
+
+    #[test]
+    fn what_may_be_over_later_is_told_from_what_stays_wrong() {
+        // Busy and its snapshot, I/O while writing, a full disk; no connection, too many, a lock that was not had.
+        for code in ["5", "517", "778", "13", "08006", "53300", "57P01", "40001", "55P03"] {
+            assert!(is_passing(code), "{code}");
+        }
+        // A constraint and one of its kinds, no such table; a missing table, a missing right.
+        for code in ["19", "2067", "1", "42P01", "42501", ""] {
+            assert!(!is_passing(code), "{code}");
         }
     }
 }

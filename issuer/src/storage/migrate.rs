@@ -2,6 +2,7 @@
 //! `_sqlx_migrations` with a checksum of each file and holds an advisory lock while it applies them.
 
 use super::{Db, StorageError};
+use sqlx::Executor as _;
 use sqlx::migrate::{MigrateError, Migrator};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -18,7 +19,14 @@ fn storage(error: MigrateError) -> StorageError {
 pub(crate) async fn migrate(db: &Db) -> Result<(), StorageError> {
     match db {
         Db::Sqlite { writer, .. } => SQLITE.run(writer).await,
-        Db::Postgres(pool) => POSTGRES.run(pool).await,
+        Db::Postgres(pool) => {
+            // Whoever comes second waits for the first as long as it takes.
+            let mut connection = pool.acquire().await?;
+            connection.execute("SET lock_timeout = 0").await?;
+            let done = POSTGRES.run(&mut *connection).await;
+            connection.execute("RESET lock_timeout").await?;
+            done
+        }
     }
     .map_err(storage)
 }

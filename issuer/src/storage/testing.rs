@@ -39,6 +39,15 @@ pub(crate) async fn prepare_all(db: &Db, statements: &[&'static str]) {
     }
 }
 
+/// As long as this is held, nobody writes an audit entry.
+pub(crate) async fn block_writers(db: &Db) -> Tx {
+    let mut tx = db.begin().await.unwrap();
+    if let Tx::Postgres(inner) = &mut tx {
+        (&mut **inner).execute("LOCK TABLE audit IN SHARE MODE").await.unwrap();
+    }
+    tx
+}
+
 /// The tables and columns of a database, for comparing the two migration folders.
 pub(crate) async fn columns(db: &Db) -> Vec<String> {
     let sql = match db {

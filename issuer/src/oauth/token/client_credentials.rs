@@ -3,35 +3,52 @@
 
 use super::TokenRequest;
 use crate::app::App;
-use crate::audit::Entry;
-use crate::failure::{Denial, Failure};
+use crate::audit::{Entry, Outcome};
+use crate::failure::Failure;
 use crate::merchants::{authenticate_key, remember_use};
 use crate::tokens::{choose_audience, mint_for_key};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::permission::holds;
+use margrave_shared::time::UnixMs;
 use margrave_shared::wire::token::TokenResponse;
 
+const ACT: &str = "token.client_credentials";
+
 pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<TokenResponse, Failure> {
+    let now = app.clock.now();
+    let mut entry = Entry::done(ACT);
+    let granted = judge(app, request, now, &mut entry).await;
+    match &granted {
+        Ok(_) => {}
+        Err(Failure::Denied(denial)) => entry.outcome = Outcome::Refused(denial.reason),
+        Err(_) => return granted,
+    }
+    // The token is no row: its entry is all there is to make durable before it is handed out.
+    app.audit.write_alone(&app.db, entry, request.caller, now, app.entropy.bytes()).await?;
+    granted
+}
+
+/// The verdict; `entry` learns of whom it is as soon as that is known.
+async fn judge(
+    app: &App,
+    request: &TokenRequest<'_>,
+    now: UnixMs,
+    entry: &mut Entry,
+) -> Result<TokenResponse, Failure> {
     if request.form.get("client_secret").is_some() {
         return Err(Failure::explained(ErrorCode::InvalidRequest, "the key is sent by HTTP Basic"));
     }
-    let refuse = || Failure::denied(ErrorCode::InvalidClient, "no_key");
-    let basic = request.basic.as_ref().ok_or_else(refuse)?;
-    let asked = request.scope()?;
-    let now = app.clock.now();
-    let authenticated = authenticate_key(&mut app.db.glance().await?, basic, now).await;
-    let authenticated = match authenticated {
-        Err(Failure::Denied(Denial { reason, code, .. })) => {
-            // What was typed as an id may be a secret in the wrong place: only its keyed hash is kept.
-            let subject = app.audit.unknown_login(&basic.id);
-            let entry = Entry::refused("token.client_credentials", reason).subject(subject);
-            app.audit.write_alone(&app.db, entry, request.caller, now, app.entropy.bytes()).await?;
-            return Err(Failure::denied(code, reason));
-        }
-        other => other?,
-    };
+    let basic = request.basic.as_ref().ok_or(Failure::denied(ErrorCode::InvalidClient, "no_key"))?;
+    // What was typed as an id may be a secret in the wrong place: only its keyed hash is kept.
+    entry.subject = Some(app.audit.unknown_login(&basic.id));
+    let authenticated = authenticate_key(&mut app.db.glance().await?, basic, now).await?;
     let key = &authenticated.key;
+    entry.subject = None;
+    entry.merchant = Some(key.merchant_id.clone());
+    entry.actor = Some(format!("key:{}", key.key_id));
+    remember_use(&app.db, key, now).await?;
     let held = &key.permissions;
+    let asked = request.scope()?;
     let scope = if asked.is_empty() {
         held.clone()
     } else {
@@ -41,12 +58,5 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
         return Err(Failure::denied(ErrorCode::InvalidScope, "none_held"));
     }
     let audience = choose_audience(app, &authenticated.services, request.form.get("resource"))?;
-    let answer = mint_for_key(app, key, audience, scope, now)?;
-    remember_use(&app.db, key, now).await?;
-    let entry = Entry::done("token.client_credentials")
-        .merchant(&key.merchant_id)
-        .actor(format!("key:{}", key.key_id));
-    // The token is no row: its entry is all there is to make durable before it is handed out.
-    app.audit.write_alone(&app.db, entry, request.caller, now, app.entropy.bytes()).await?;
-    Ok(answer)
+    mint_for_key(app, key, audience, scope, now)
 }

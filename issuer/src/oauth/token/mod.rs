@@ -64,6 +64,9 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
             granted => granted,
         },
         "refresh_token" => refresh::grant(app, request).await,
-        _ => Err(Failure::denied(ErrorCode::UnsupportedGrantType, "grant_type")),
+        _ => {
+            let failure = Failure::denied(ErrorCode::UnsupportedGrantType, "grant_type");
+            Err(audit_refusal(app, "token.unknown_grant", failure, request.caller).await)
+        }
     }
 }

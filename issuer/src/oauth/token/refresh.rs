@@ -7,7 +7,7 @@ use super::TokenRequest;
 use super::factors::issue_refresh;
 use crate::accounts::find_account;
 use crate::app::App;
-use crate::audit::Entry;
+use crate::audit::{Entry, audit_refusal};
 use crate::edges::find_edge;
 use crate::failure::Failure;
 use crate::keys::{open, seal};
@@ -98,7 +98,10 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
             let auth_age_s = now.seconds() - session.auth_time_s;
             let scope = narrowed(&row.scope, &asked, auth_age_s);
             if scope.is_empty() {
-                return Err(Failure::denied(ErrorCode::InvalidScope, "nothing_left"));
+                // The token stays unused. Its connection is given back first: the entry needs one.
+                drop(tx);
+                let failure = Failure::denied(ErrorCode::InvalidScope, "nothing_left");
+                return Err(audit_refusal(app, ACT, failure, request.caller).await);
             }
             let audience: Vec<String> = row.audience.split(' ').map(str::to_owned).collect();
             let child = RefreshRow {

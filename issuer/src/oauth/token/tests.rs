@@ -7,12 +7,13 @@ use crate::factors::verify_credentials;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::merchants::{NewKey, create_key};
-use crate::storage::testing::on_both_databases;
-use crate::storage::{Db, Tx};
+use crate::storage::Db;
+use crate::storage::testing::{block_writers, dump, on_both_databases};
 use crate::sweeper::sweep;
 use crate::testing::{PASSWORD, World};
 use margrave_shared::basic::Basic;
 use margrave_shared::form::Form;
+use margrave_shared::id::RequestId;
 use margrave_shared::permission::parse_scope;
 use margrave_shared::secret::SecretText;
 use margrave_shared::token::opaque;
@@ -168,29 +169,39 @@ async fn no_answer_to_a_key_comes_before_its_entry_is_durable(db: Db) {
     let new = NewKey { permissions: parse_scope("read").unwrap(), expires_at: None };
     let issued =
         create_key(&world.app, &world.merchant.id, &new, "operator", &Caller::operator()).await.unwrap();
-    let (right, wrong) = (issued.secret.expose().to_owned(), opaque::key_secret([1; 32]).expose().to_owned());
-    let id = issued.key_id.to_string();
-    let ask_with = |secret: &str| {
-        let (world, id, secret) = (Arc::clone(&world), id.clone(), SecretText::new(secret.to_owned()));
+    let ask_with = |secret: &str, form: &'static str, request_id: &str| {
+        let basic = Basic { id: issued.key_id.to_string(), secret: SecretText::new(secret.to_owned()) };
+        let (world, request_id) = (Arc::clone(&world), RequestId::parse(request_id).unwrap());
         tokio::spawn(async move {
-            let form = Form::parse(b"grant_type=client_credentials").unwrap();
-            let basic = Some(Basic { id, secret });
-            let request = TokenRequest { form: &form, basic, caller: &Caller::default() };
-            grant(&world.app, &request).await.is_ok()
+            let form = Form::parse(form.as_bytes()).unwrap();
+            let caller = Caller { request_id: Some(request_id), ..Caller::default() };
+            let request = TokenRequest { form: &form, basic: Some(basic), caller: &caller };
+            match grant(&world.app, &request).await {
+                Ok(_) => "granted",
+                Err(Failure::Denied(denial)) => denial.reason,
+                Err(other) => panic!("{other}"),
+            }
         })
     };
+    let right = issued.secret.expose();
+    let wrong = opaque::key_secret([1; 32]);
     // The first use is remembered, which is a transaction of its own.
-    assert!(ask_with(&right).await.unwrap());
-    for (secret, granted) in [(&right, true), (&wrong, false)] {
-        let mut lock = world.app.db.begin().await.unwrap();
-        if let Tx::Postgres(inner) = &mut lock {
-            sqlx::query("LOCK TABLE audit IN SHARE MODE").execute(&mut **inner).await.unwrap();
-        }
-        let mut asked = ask_with(secret);
+    assert_eq!(ask_with(right, "grant_type=client_credentials", "first").await.unwrap(), "granted");
+    for (id, secret, form, said) in [
+        ("right", right, "grant_type=client_credentials", "granted"),
+        ("wrong", wrong.expose(), "grant_type=client_credentials", "wrong_secret"),
+        ("scope", right, "grant_type=client_credentials&scope=admin:read", "none_held"),
+        ("target", right, "grant_type=client_credentials&resource=other", "unknown_service"),
+        ("grant", right, "grant_type=implicit", "grant_type"),
+    ] {
+        let lock = block_writers(&world.app.db).await;
+        let mut asked = ask_with(secret, form, id);
         let early = tokio::time::timeout(Duration::from_millis(300), &mut asked).await;
-        assert!(early.is_err(), "answered while no entry can be written");
+        assert!(early.is_err(), "{id}: answered while no entry can be written");
         drop(lock);
-        assert_eq!(asked.await.unwrap(), granted);
+        assert_eq!(asked.await.unwrap(), said);
+        let entries = dump(&world.app.db).await;
+        assert_eq!(entries.lines().filter(|line| *line == id).count(), 1, "{id} has its entry");
     }
 }
 on_both_databases!(durable, super::no_answer_to_a_key_comes_before_its_entry_is_durable);
@@ -219,7 +230,7 @@ async fn no_secret_stands_in_the_database(db: Db) {
     verify_credentials(&world.app, &request, &Caller::default()).await.unwrap_err();
     let answer = log_in(&world).await;
     let child = refresh(&world, &world.app, refresh_token(&answer), Some("CANARY-retry")).await.unwrap();
-    let dump = crate::storage::testing::dump(&world.app.db).await;
+    let dump = dump(&world.app.db).await;
     assert!(dump.contains("unknown_login"), "the audit is in the dump");
     for secret in
         ["CANARY", "canary", refresh_token(&answer), refresh_token(&child), &child.access_token, PASSWORD]
