@@ -2,7 +2,7 @@
 //! sends reaches the origin whole.
 
 use crate::forged::Forger;
-use crate::http::{Answer, raw_answer, send};
+use crate::http::{Answer, get, raw_answer, send};
 use crate::keys_of_a_strange_issuer::StrangeIssuer;
 use crate::system::edge;
 use axum::Router;
@@ -10,6 +10,9 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::AppendHeaders;
 use axum::routing::any;
+
+/// "packed\n", as gzip writes it.
+const PACKED: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff+HL\xceNM\xe1\x02\x00C\xe0A/\x07\x00\x00\x00";
 
 async fn origin() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -29,6 +32,8 @@ async fn origin() -> String {
         .route("/api/same", any(async || (StatusCode::NOT_MODIFIED, [("etag", "\"1\"")])))
         .route("/api/broken", any(async || (StatusCode::INTERNAL_SERVER_ERROR, "broken")))
         .route("/api/teapot", any(async || (StatusCode::IM_A_TEAPOT, "")))
+        .route("/api/never", any(std::future::pending::<()>))
+        .route("/api/packed", any(async || ([("content-encoding", "gzip")], PACKED)))
         .route("/api/gone", any(async || (StatusCode::FOUND, [("location", "https://elsewhere.example/")])))
         .route(
             "/api/echo",
@@ -103,6 +108,49 @@ async fn answers_pass_and_bodies_pass() {
         let refused = raw("GET /api/echo", body).await;
         assert!(refused.contains(" 400 ") && refused.contains("ambiguous_request"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn what_an_origin_has_packed_arrives_packed() {
+    let forger = Forger::new(1);
+    let issuer = StrangeIssuer::start(Forger::jwks(&[&forger])).await;
+    let system = edge(&issuer.url, &origin().await, &[]).await;
+    let token = forger.token(&issuer.url);
+    // Asked for or not: an origin that packs without being asked is not the edge's to correct.
+    for accept in ["Accept-Encoding: gzip\r\n", ""] {
+        let request = format!(
+            "GET /api/packed HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n{accept}\r\n"
+        );
+        let answer = crate::http::raw_bytes(system.fact("edge"), &request).await;
+        let head = String::from_utf8_lossy(&answer).to_lowercase();
+        assert!(head.contains("content-encoding: gzip"), "{head}");
+        assert!(answer.windows(PACKED.len()).any(|bytes| bytes == PACKED), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_never_answers_is_a_timeout_whether_or_not_anybody_still_waits() {
+    let forger = Forger::new(1);
+    let issuer = StrangeIssuer::start(Forger::jwks(&[&forger])).await;
+    let system = edge(&issuer.url, &origin().await, &[]).await;
+    let token = forger.token(&issuer.url);
+    let impatient: Vec<_> = (0..50)
+        .map(|_| {
+            let (url, token) = (system.edge("/api/never"), token.clone());
+            tokio::spawn(async move { get(&url, &[("authorization", &format!("Bearer {token}"))]).await })
+        })
+        .collect();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    impatient.iter().for_each(tokio::task::JoinHandle::abort);
+    // They went away, and the edge serves on.
+    system.call("/api/cookies", &token).await.expect(200);
+    let bearer = format!("Bearer {token}");
+    let client = reqwest::Client::new();
+    let request = client.get(system.edge("/api/never")).header("authorization", bearer);
+    let answer = request.timeout(std::time::Duration::from_secs(45)).send().await.unwrap();
+    assert_eq!(answer.status(), 504);
+    assert!(answer.text().await.unwrap().contains("upstream_timeout"));
+    system.call("/api/cookies", &token).await.expect(200);
 }
 
 #[tokio::test]

@@ -122,6 +122,11 @@ pub(crate) async fn raw(base: &str, request: &str) -> String {
 
 /// The same; gives the answer as far as it comes without a pause.
 pub(crate) async fn raw_answer(base: &str, request: &str) -> String {
+    String::from_utf8_lossy(&raw_bytes(base, request).await).into_owned()
+}
+
+/// The same, as bytes.
+pub(crate) async fn raw_bytes(base: &str, request: &str) -> Vec<u8> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let authority = base.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(authority).await.unwrap();
@@ -135,7 +140,7 @@ pub(crate) async fn raw_answer(base: &str, request: &str) -> String {
         }
         patience = Duration::from_millis(100);
     }
-    String::from_utf8_lossy(&answer).into_owned()
+    answer
 }
 
 /// Runs futures at once.

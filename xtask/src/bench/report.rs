@@ -17,7 +17,8 @@ pub(super) struct Row {
     ok: bool,
 }
 
-fn median(values: &[f64]) -> f64 {
+/// The middle one.
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
@@ -136,7 +137,7 @@ impl Report {
                 if *ok { "" } else { "**missed**" }
             );
         }
-        text.push_str("\nNot measured yet: B4, B11; Envoy and rauthy as peers.\n");
+        text.push_str("\nNot measured yet: B4, B11; rauthy as a peer, which no registry has.\n");
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
     }
 }
