@@ -20,8 +20,6 @@ pub(super) enum Name {
     Margrave,
     /// jose in a Worker.
     Jose,
-    /// hono's jwk middleware in a Worker.
-    Hono,
     /// Envoy's `jwt_authn` filter.
     Envoy,
     /// A Worker that checks nothing.
@@ -58,9 +56,7 @@ impl Contenders {
         let margrave = port("edge")?;
         let mut ports = vec![(Name::Margrave, margrave)];
         peers::build(tools, folder).await?;
-        for (name, worker) in
-            [(Name::Jose, "jose_worker"), (Name::Hono, "hono_worker"), (Name::PassThrough, "pass_through")]
-        {
+        for (name, worker) in [(Name::Jose, "jose_worker"), (Name::PassThrough, "pass_through")] {
             let port = port(worker)?;
             processes.push(peers::start_worker(tools, folder, worker, port, origin_port, &issuer).await?);
             ports.push((name, port));
@@ -82,10 +78,9 @@ impl Contenders {
         contenders.processes.push(edge);
         let workerd = capture(Command::new(tools.workerd()?).arg("--version")).await.unwrap_or_default();
         contenders.versions = format!(
-            "{}, jose {}, hono {}, Envoy {}, oidc-provider {OIDC_PROVIDER}",
+            "{}, jose {}, Envoy {}, oidc-provider {OIDC_PROVIDER}",
             workerd.trim(),
             peers::JOSE,
-            peers::HONO,
             envoy::VERSION
         );
         Ok(contenders)

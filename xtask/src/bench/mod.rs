@@ -67,14 +67,13 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
         // Live sessions are sessions that have been met.
         step("meeting 5,000 sessions");
         measure(&contenders.url(Name::Margrave), &file, 20, Expect::Passed, &plan.folder).await?;
-        let names = [Name::Margrave, Name::Jose, Name::Hono, Name::Envoy, Name::PassThrough];
+        let names = [Name::Margrave, Name::Jose, Name::Envoy, Name::PassThrough];
         let figures = plan.interleave(&contenders, &names, &[file], Expect::Passed).await?;
-        if let [ours, jose, hono, envoy, pass_through] = figures.as_slice() {
+        if let [ours, jose, envoy, pass_through] = figures.as_slice() {
             let what = "full corridor, 5,000 sessions taking turns ÷ jose Worker";
             report.add(Row::ratio("B1", what, 1.5, ours, jose));
             let what = "the same ÷ JavaScript pass-through Worker";
             report.add(Row::ratio("B1", what, 0.7, ours, pass_through));
-            report.add(Row::ratio("B1", "the same ÷ hono's jwk middleware in a Worker", 0.0, ours, hono));
             report.add(Row::ratio("B1", "the same ÷ Envoy's jwt_authn, one thread", 0.0, ours, envoy));
         }
     }

@@ -9,9 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// The pinned versions of the peers' libraries.
+/// The pinned version of the peer's library.
 pub(super) const JOSE: &str = "6.2.17";
-pub(super) const HONO: &str = "4.13.19";
 
 pub(super) async fn start_nginx(folder: &Path, port: u16) -> Outcome<Process> {
     let run = folder.join("run");
@@ -34,7 +33,7 @@ pub(super) async fn start_nginx(folder: &Path, port: u16) -> Outcome<Process> {
 
 /// Bundles the peers with their libraries at pinned versions.
 pub(super) async fn build(tools: &Tools, folder: &Path) -> Outcome<()> {
-    let manifest = format!(r#"{{"private":true,"dependencies":{{"hono":"{HONO}","jose":"{JOSE}"}}}}"#);
+    let manifest = format!(r#"{{"private":true,"dependencies":{{"jose":"{JOSE}"}}}}"#);
     let installed = folder.join("package.json");
     if !std::fs::read_to_string(&installed).is_ok_and(|text| text == manifest) {
         step("installing the peers' libraries");
@@ -45,7 +44,6 @@ pub(super) async fn build(tools: &Tools, folder: &Path) -> Outcome<()> {
     }
     for (name, source) in [
         ("jose_worker", include_str!("peers/jose_worker.js")),
-        ("hono_worker", include_str!("peers/hono_worker.js")),
         ("pass_through", include_str!("peers/pass_through.js")),
     ] {
         let from = folder.join(format!("{name}.js"));

@@ -137,7 +137,10 @@ impl Report {
                 if *ok { "" } else { "**missed**" }
             );
         }
-        text.push_str("\nNot measured yet: B4, B11; rauthy as a peer, which no registry has.\n");
+        text.push_str(
+            "\nNot measured yet: B4, B11; rauthy as a peer, which no registry has; hono's jwk middleware, \
+             which takes no `at+jwt`.\n",
+        );
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
     }
 }
