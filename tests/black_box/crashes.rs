@@ -55,3 +55,14 @@ async fn an_issuer_that_hangs_for_a_minute_fails_no_request() {
     crate::http::send("POST", &logout, &[("authorization", &authorization)], None).await.expect(204);
     until_refused(&system, "/api/x", &again.access).await;
 }
+
+#[tokio::test]
+async fn two_systems_do_not_share_a_state_folder() {
+    let system = up(&[]).await;
+    for fresh in [false, true] {
+        let said = system.another_up(fresh).await;
+        assert!(said.contains("another `cargo xtask up` runs") && said.contains("--state"), "{said}");
+    }
+    let person = system.log_in().await;
+    system.call("/api/x", &person.access).await.expect(200);
+}

@@ -117,6 +117,15 @@ impl System {
         (self.child, self.facts) = spawn(&arguments).await;
     }
 
+    /// Tries to start another system in the same folder; gives what is said about it.
+    pub(crate) async fn another_up(&self, fresh: bool) -> String {
+        let arguments = self.arguments.iter().filter(|text| fresh || *text != "--fresh");
+        let xtask = std::env::var("MARGRAVE_XTASK").unwrap();
+        let output = Command::new(xtask).args(arguments).stdin(Stdio::null()).output().await.unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// One more issuer process on the same database; gives its URL. Dropped, it is killed.
     pub(crate) async fn another_issuer(&self) -> (Child, String) {
         let secrets = std::fs::read_to_string(self.state.join("secrets.json")).unwrap();

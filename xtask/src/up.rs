@@ -11,6 +11,7 @@ use crate::workerd::{self, EdgePlan};
 use crate::{Outcome, origin, ports, workspace};
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
@@ -60,7 +61,7 @@ struct Ports {
 
 pub(crate) async fn run(options: Options) -> Outcome<()> {
     let settings = Settings::parse(&options.settings)?;
-    let state = prepare_state(&options)?;
+    let (state, _lock) = prepare_state(&options)?;
     let tools = Tools::ensure().await?;
     let profile = build_issuer(options.release).await?;
     tools.build_edge(options.edge_build).await?;
@@ -126,6 +127,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
             "edge_pid": edge_process.id(),
         });
         println!("{line}");
+        step("ready; stop it with Ctrl-C");
     } else {
         println!("{}", what_to_try(&edge_url, issuer.url(), &origin_url, &demo));
     }
@@ -142,7 +144,8 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     outcome
 }
 
-fn prepare_state(options: &Options) -> Outcome<PathBuf> {
+/// Gives the state folder, and the lock on it to be held.
+fn prepare_state(options: &Options) -> Outcome<(PathBuf, File)> {
     let state = match &options.state {
         Some(folder) => folder.clone(),
         None => workspace::root()?.join(".margrave"),
@@ -151,15 +154,35 @@ fn prepare_state(options: &Options) -> Outcome<PathBuf> {
         // Only a folder that was ours is emptied.
         let ours = state.join("secrets.json").exists() || is_empty(&state);
         if !ours {
-            return Err(format!("{} is not a state folder of Margrave; it is left alone", state.display()));
+            return Err(format!(
+                "{} is not a state folder of Margrave; it is left alone. Name another with --state",
+                state.display()
+            ));
         }
+        drop(lock(&state)?);
         std::fs::remove_dir_all(&state)
             .map_err(|error| format!("{} cannot be emptied: {error}", state.display()))?;
     }
     std::fs::create_dir_all(&state).map_err(|error| {
         format!("the state folder {} cannot be made: {error}. Name another with --state", state.display())
     })?;
-    state.canonicalize().map_err(|error| format!("{}: {error}", state.display()))
+    let lock = lock(&state)?;
+    let state = state.canonicalize().map_err(|error| format!("{}: {error}", state.display()))?;
+    Ok((state, lock))
+}
+
+/// Two systems in one folder would each keep sessions and counts of their own, and neither would be right.
+fn lock(state: &Path) -> Outcome<File> {
+    let path = state.join("lock");
+    let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "another `cargo xtask up` runs with the state folder {}. Stop it, or name another with --state",
+            state.display()
+        )),
+        Err(TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
+    }
 }
 
 fn is_empty(folder: &Path) -> bool {

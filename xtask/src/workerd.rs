@@ -94,6 +94,8 @@ fn address(authority: &str) -> String {
 pub(crate) async fn start(tools: &Tools, plan: &EdgePlan<'_>) -> Outcome<Process> {
     write_files(plan)?;
     let log = plan.folder.join("workerd.log");
+    // The last words of an earlier run would be read as this one's.
+    let _ = std::fs::remove_file(&log);
     let mut command = Command::new(tools.workerd()?);
     command
         .args(["serve", "--experimental", "config.capnp"])
