@@ -21,7 +21,9 @@ pub(crate) struct AuthenticatedKey {
     pub(crate) services: Vec<Service>,
 }
 
-/// Checks a key. Unknown, wrong, expired, revoked and of a disabled merchant are one answer in bytes and in time.
+/// Checks a key. Unknown, wrong, expired, revoked and of a disabled merchant are one answer in bytes, and in time but for
+/// the rows that the database finds for an id that exists: ids are no secrets, and what is found is read only for who
+/// knows the secret.
 ///
 /// # Errors
 /// `invalid_client`, with the reason for the audit.
