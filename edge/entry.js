@@ -85,7 +85,9 @@ function withConfig(env) {
   return wrapped;
 }
 
-function unavailable() {
+function unavailable(error) {
+  // Whatever comes this far was not foreseen, and the caller is told nothing of it.
+  console.error("not answered:", String(error));
   const request_id = crypto.randomUUID();
   const problem = {
     type: "urn:margrave:error:state_unavailable",
@@ -115,7 +117,7 @@ function guardedObject(name) {
         return await guarded(this.#inner.fetch(request));
       } catch (error) {
         noteLoss(error);
-        return unavailable();
+        return unavailable(error);
       }
     }
   };
@@ -163,7 +165,7 @@ export default {
       return await carry(decision, request, env.ORIGIN ?? globalThis, rules);
     } catch (error) {
       noteLoss(error);
-      return unavailable();
+      return unavailable(error);
     }
   },
 };

@@ -239,11 +239,11 @@ impl EdgeConfig {
     }
 
     fn read(env: &Env) -> Result<Self, Vec<String>> {
-        let var = |name: &str| env.var(name).ok().map(|value| value.to_string());
-        let secret = |name: &str| env.secret(name).ok().map(|value| value.to_string());
-        let text = var("EDGE_CONFIG").ok_or_else(|| vec!["EDGE_CONFIG is not there".to_owned()])?;
-        let overrides = var("EDGE_OVERRIDES").unwrap_or_default();
-        Self::build(&text, &overrides, &secret)
+        // Plain workerd binds `null` to a variable that is not set, and `Env::var` throws at it.
+        let text_of = |name: &str| js_sys::Reflect::get(env.as_ref(), &name.into()).ok()?.as_string();
+        let text = text_of("EDGE_CONFIG").ok_or_else(|| vec!["EDGE_CONFIG is not there".to_owned()])?;
+        let overrides = text_of("EDGE_OVERRIDES").unwrap_or_default();
+        Self::build(&text, &overrides, &text_of)
     }
 
     fn build(

@@ -22,6 +22,7 @@ mod keys_of_a_strange_issuer;
 mod layout;
 mod login_limits;
 mod merchant_key;
+mod operators_mistakes;
 mod refresh;
 mod revocation;
 mod session_timeouts;

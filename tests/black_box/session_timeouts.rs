@@ -1,6 +1,6 @@
 //! Idle and absolute timeouts at the edge.
 
-use crate::http::get;
+use crate::http::{get, send};
 use crate::system::up;
 use std::time::Duration;
 
@@ -16,6 +16,44 @@ async fn a_session_lives_by_activity_and_ends_by_the_lack_of_it() {
 #[tokio::test]
 async fn a_session_in_an_object_of_its_account_alone_lives_and_ends_likewise() {
     lives_by_activity("each").await;
+}
+
+/// With more accounts than objects two of them share one.
+#[tokio::test]
+async fn accounts_that_share_an_object_keep_their_sessions_apart() {
+    const ACCOUNTS: usize = 18;
+    for (objects, most) in [("shared", 16), ("each", ACCOUNTS)] {
+        let setting = format!("edge.session.objects={objects}");
+        let system = up(&["edge.limits.address_attempts=100", &setting]).await;
+        let mut people = Vec::new();
+        for number in 0..ACCOUNTS {
+            let name = format!("person-{number}");
+            system.register(&name, "correct horse battery").await;
+            people.push(system.log_in_as(&name, "correct horse battery").await);
+        }
+        for person in &people {
+            system.call("/api/x", &person.access).await.expect(200);
+        }
+        let is_one = |path: &std::path::Path| {
+            let text = path.to_string_lossy();
+            text.contains("margrave-accounts")
+                && text.ends_with(".sqlite")
+                && !text.ends_with("metadata.sqlite")
+        };
+        let made = system.written().iter().filter(|(path, _)| is_one(path)).count();
+        // Shared, they are fewer than the accounts; each alone, as many.
+        assert!(made <= most && (made == ACCOUNTS) == (objects == "each"), "{objects}: {made} objects");
+
+        let authorization = format!("Bearer {}", people[0].access);
+        send("POST", &system.edge("/auth/v1/logout"), &[("authorization", &authorization)], None)
+            .await
+            .expect(204);
+        pause(1200).await;
+        assert_eq!(system.call("/api/x", &people[0].access).await.expect(401).code(), "session_ended");
+        for person in &people[1..] {
+            system.call("/api/x", &person.access).await.expect(200);
+        }
+    }
 }
 
 async fn lives_by_activity(objects: &str) {

@@ -35,7 +35,7 @@ impl Drop for System {
     }
 }
 
-fn new_state() -> PathBuf {
+pub(crate) fn new_state() -> PathBuf {
     let mut path = std::env::temp_dir();
     let unique = format!("margrave-{}-{:?}", std::process::id(), std::thread::current().id());
     path.push(unique.replace(['(', ')'], ""));
@@ -59,6 +59,16 @@ async fn spawn(arguments: &[&str]) -> (Child, Value) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = lines.next_line().await.unwrap().expect("it ended before everything answered");
     (child, serde_json::from_str(&line).unwrap())
+}
+
+/// Starts a command that has to fail; gives what is said about it.
+pub(crate) async fn refused_start(arguments: &[&str]) -> String {
+    let xtask = std::env::var("MARGRAVE_XTASK").unwrap();
+    let output = Command::new(xtask).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(std::time::Duration::from_secs(20), output).await;
+    let output = output.expect("it is still running").unwrap();
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Issuer, edge and demo origin with settings.
@@ -119,11 +129,8 @@ impl System {
 
     /// Tries to start another system in the same folder; gives what is said about it.
     pub(crate) async fn another_up(&self, fresh: bool) -> String {
-        let arguments = self.arguments.iter().filter(|text| fresh || *text != "--fresh");
-        let xtask = std::env::var("MARGRAVE_XTASK").unwrap();
-        let output = Command::new(xtask).args(arguments).stdin(Stdio::null()).output().await.unwrap();
-        assert!(!output.status.success());
-        String::from_utf8_lossy(&output.stderr).into_owned()
+        let arguments = self.arguments.iter().map(String::as_str);
+        refused_start(&arguments.filter(|text| fresh || *text != "--fresh").collect::<Vec<_>>()).await
     }
 
     /// One more issuer process on the same database; gives its URL. Dropped, it is killed.
@@ -162,6 +169,11 @@ impl System {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         panic!("the second issuer does not get ready");
+    }
+
+    /// The edge's part of the state folder.
+    pub(crate) fn edge_folder(&self) -> PathBuf {
+        self.state.join("edge")
     }
 
     /// What the system has written into its state folder: databases, objects, logs, but for the demo's own credentials.
@@ -234,6 +246,15 @@ impl System {
         self.attempt(self.fact("username"), self.fact("password")).await.expect(200).text("security_token")
     }
 
+    /// Registers an account, with its username as the merchant's key may.
+    pub(crate) async fn register(&self, username: &str, password: &str) {
+        let authorization = format!("Bearer {}", self.key_token().await);
+        let body = json!({ "username": username, "password": password });
+        post_json(&self.edge("/auth/v1/accounts"), &[("authorization", &authorization)], &body)
+            .await
+            .expect(201);
+    }
+
     /// The factors grant.
     pub(crate) async fn factors_grant(&self, security_tokens: &str, more: &[(&str, &str)]) -> Answer {
         let mut pairs = vec![
@@ -257,7 +278,12 @@ impl System {
 
     /// Logs the demo's person in.
     pub(crate) async fn log_in(&self) -> LoggedIn {
-        let security_token = self.security_token().await;
+        self.log_in_as(self.fact("username"), self.fact("password")).await
+    }
+
+    /// Logs somebody in.
+    pub(crate) async fn log_in_as(&self, login: &str, password: &str) -> LoggedIn {
+        let security_token = self.attempt(login, password).await.expect(200).text("security_token");
         let answer = self.factors_grant(&security_token, &[]).await.expect(200);
         let access = answer.text("access_token");
         LoggedIn { refresh: answer.text("refresh_token"), access }

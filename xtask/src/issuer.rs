@@ -84,7 +84,12 @@ impl Issuer {
         }
         let output = child.wait_with_output().await.map_err(|error| fail(error.to_string()))?;
         if !output.status.success() {
-            return Err(fail(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            // Settings are everybody's, not this command's.
+            return Err(match said.strip_prefix("margrave: the configuration cannot be used:") {
+                Some(problems) => format!("the issuer's settings cannot be used:{problems}"),
+                None => fail(said),
+            });
         }
         serde_json::from_slice(&output.stdout).map_err(|error| fail(error.to_string()))
     }

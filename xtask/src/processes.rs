@@ -46,6 +46,10 @@ impl Process {
                     tail(log)
                 ));
             }
+            // An edge with wrong settings goes on running, and refuses.
+            if let Some(problem) = complaint(log) {
+                return Err(format!("the {}: {problem}", self.name));
+            }
             let answer = client.get(url).timeout(Duration::from_secs(5)).send().await;
             if answer.is_ok_and(|answer| answer.status().as_u16() == 200) {
                 return Ok(());
@@ -80,6 +84,13 @@ impl Process {
         }
         let _ = self.child.kill().await;
     }
+}
+
+/// What the edge says in its log of settings that it cannot use.
+fn complaint(log: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(log).ok()?;
+    let line = text.lines().find(|line| line.contains("the configuration cannot be used: "))?;
+    Some(line.get(line.find("the configuration")?..)?.to_owned())
 }
 
 fn tail(log: &Path) -> String {

@@ -163,6 +163,9 @@ fn prepare_state(options: &Options) -> Outcome<(PathBuf, File)> {
         std::fs::remove_dir_all(&state)
             .map_err(|error| format!("{} cannot be emptied: {error}", state.display()))?;
     }
+    if state.exists() && !state.is_dir() {
+        return Err(format!("{} is no folder. Name a folder with --state", state.display()));
+    }
     std::fs::create_dir_all(&state).map_err(|error| {
         format!("the state folder {} cannot be made: {error}. Name another with --state", state.display())
     })?;
@@ -196,7 +199,7 @@ pub(crate) async fn build_issuer(release: bool) -> Outcome<&'static str> {
     let mut command = Command::new("cargo");
     command
         // With the whole workspace, so that the tests find every dependency built with the same features.
-        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile])
+        .args(["build", "--workspace", "--bins", "--profile", profile])
         .current_dir(workspace::root()?);
     run_tool(&mut command, "cargo build").await?;
     Ok(folder)

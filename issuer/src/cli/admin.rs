@@ -48,10 +48,16 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
     let key = create_key(app, &merchant.id, &key, "operator", &caller).await?;
     let text = format!(
         "merchant {}\nkey      {}\nsecret   {}\nThe secret is shown this once. Exchange it for a token at \
-         POST /oauth/token (grant_type=client_credentials, HTTP Basic).",
+         POST {} with grant_type=client_credentials and HTTP Basic.",
         merchant.id,
         key.key_id,
-        key.secret.expose()
+        key.secret.expose(),
+        // Without `direct` the issuer serves this route to its edges alone.
+        if app.direct {
+            "/oauth/token"
+        } else {
+            "/auth/oauth/token at an edge, which `margrave edges add` registers,"
+        },
     );
     output.print(
         &text,

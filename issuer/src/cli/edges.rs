@@ -4,10 +4,11 @@ use super::{CommandError, Output};
 use crate::app::App;
 use crate::edges::{create_edge, disable_edge, find_edges};
 use crate::http::context::Caller;
+use crate::merchants::find_merchant;
 use crate::revocations;
 use clap::Subcommand;
 use margrave_shared::base64;
-use margrave_shared::id::EdgeId;
+use margrave_shared::id::{EdgeId, MerchantId};
 use serde_json::json;
 
 #[derive(Debug, Subcommand)]
@@ -42,9 +43,19 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
                     || CommandError::Text("--public-key: 32 bytes in base64url, 43 characters".to_owned()),
                 )?;
             let merchants: Vec<String> = merchants.split(',').map(str::to_owned).collect();
-            if merchants.iter().any(|m| m != "*" && !margrave_shared::id::is_opaque_id(m)) {
-                return Err(CommandError::Text("--merchants: ids separated by commas, or `*`".to_owned()));
+            let mut tx = app.db.glance().await?;
+            for id in merchants.iter().filter(|id| *id != "*") {
+                let known = match MerchantId::parse(id) {
+                    Ok(id) => find_merchant(&mut tx, &id).await?.is_some(),
+                    Err(_) => false,
+                };
+                if !known {
+                    return Err(CommandError::Text(format!(
+                        "--merchants: there is no merchant `{id}`. Give ids separated by commas, or `*`"
+                    )));
+                }
             }
+            drop(tx);
             let edge = create_edge(app, name, key, merchants, &Caller::operator()).await?;
             output.print(&format!("edge {}", edge.id), &json!({ "edge_id": edge.id }));
         }

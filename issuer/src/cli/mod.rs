@@ -78,6 +78,7 @@ impl From<StorageError> for CommandError {
 fn explain(failure: &Failure) -> String {
     match failure {
         Failure::Denied(denial) => denial.detail.clone().unwrap_or_else(|| denial.code.title().to_owned()),
+        Failure::Internal(text) => (*text).to_owned(),
         other => other.to_string(),
     }
 }
@@ -129,8 +130,12 @@ async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
 
 async fn open(config: &Config) -> Result<Db, CommandError> {
     Db::open(&config.database_url, config.database_connections).await.map_err(|error| {
+        let why = match &error {
+            StorageError::Unavailable(inner) | StorageError::Driver(inner) => inner.to_string(),
+            other => other.to_string(),
+        };
         CommandError::Text(format!(
-            "the database {} cannot be opened: {error}",
+            "the database {} cannot be opened: {why}. Is `database_url` right, and does it run?",
             without_password(&config.database_url)
         ))
     })

@@ -100,7 +100,7 @@ impl Config {
         let config: Self = match read {
             Ok(config) => config,
             Err(error) => {
-                problems.push(error.to_string().trim().to_owned());
+                problems.push(in_words(&error));
                 return Err(BadConfig(problems));
             }
         };
@@ -153,6 +153,24 @@ impl Config {
         };
         SecretKey::parse(&text).map_err(|error| refuse(format!("the master key cannot be read: {error}")))
     }
+}
+
+/// A value of the wrong kind, said without the names of Rust's types.
+fn in_words(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let (what, place) = text.trim().split_once("\nin ").unwrap_or((text.trim(), "the configuration"));
+    let (given, expected) = what.split_once(", expected ").unwrap_or((what, ""));
+    let given = given.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ");
+    let expected = match expected {
+        "" => return format!("{place}: {given}"),
+        "i64" => "a whole number",
+        kind if kind.starts_with(['u', 'i']) && kind[1..].parse::<u8>().is_ok() => {
+            "a whole number of zero or more"
+        }
+        kind if kind.starts_with("struct ") => "a section of settings",
+        other => other,
+    };
+    format!("{place}: {given} was given, {expected} is expected")
 }
 
 /// Variables that are no settings of the file.
@@ -230,6 +248,28 @@ mod tests {
             assert!(problems.iter().any(|p| p.contains(text)), "{text} in {problems:?}");
         }
         assert_eq!(problems.len(), expected.len());
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_said_in_plain_words() {
+        for (name, value, problem) in [
+            (
+                "SESSION__IDLE_S",
+                "abc",
+                "`session.idle_s`: string \"abc\" was given, a whole number is expected",
+            ),
+            ("SESSION", "5", "`session`: integer `5` was given, a section of settings is expected"),
+            (
+                "DATABASE_CONNECTIONS",
+                "-3",
+                "`database_connections`: integer `-3` was given, a whole number of zero or more is expected",
+            ),
+            ("LISTEN", "foo", "`listen`: invalid socket address syntax"),
+            ("DIRECT", "maybe", "`direct`: string \"maybe\" was given, a boolean is expected"),
+        ] {
+            let read = read("public_url = \"https://a\"", &[(&format!("MARGRAVE_{name}"), value)]);
+            assert_eq!(read.unwrap_err(), [problem]);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::storage::StorageError;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{EdgeId, MerchantId};
 use margrave_shared::jwk::set::is_usable_key;
@@ -55,7 +56,13 @@ pub(crate) async fn create_edge(
     let edge =
         Edge { id: EdgeId::from_random(app.entropy.bytes()), name: name.to_owned(), public_key, merchants };
     let mut tx = app.db.begin().await?;
-    store::insert_edge(&mut tx, &edge, now).await?;
+    store::insert_edge(&mut tx, &edge, now).await.map_err(|error| match error {
+        StorageError::Conflict => Failure::explained(
+            ErrorCode::Conflict,
+            format!("there is an edge `{name}` already, or there was one: choose another name"),
+        ),
+        other => other.into(),
+    })?;
     let entry = Entry::done("edge.create").actor("operator").subject(format!("edge:{}", edge.id));
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     tx.commit().await?;

@@ -2,7 +2,7 @@
 
 use super::StorageError;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Database, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use std::ops::{Deref, DerefMut};
@@ -104,6 +104,11 @@ impl Db {
             let options = PgConnectOptions::from_str(url)?
                 .application_name("margrave")
                 .options([("lock_timeout", LOCK_TIMEOUT_MS)]);
+            // The pool would try again until its patience ends, and then say only that it ended.
+            let first = PgConnection::connect_with(&options);
+            let first =
+                tokio::time::timeout(BUSY_TIMEOUT, first).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+            first?.close().await?;
             let pool = PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(BUSY_TIMEOUT)
