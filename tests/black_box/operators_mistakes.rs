@@ -1,7 +1,7 @@
 //! What an operator is told who has mistyped something: at once, the place and the mend.
 
 use crate::http::get;
-use crate::system::{new_state, refused_start, up};
+use crate::system::{free_address, new_state, refused_start, up};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -57,9 +57,7 @@ async fn an_edge_started_by_hand_names_the_secrets_that_are_missing_and_needs_no
             std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
         }
     }
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let here = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let here = free_address();
     let config = std::fs::read_to_string(folder.join("config.capnp")).unwrap();
     let config = config.replace(system.fact("edge").trim_start_matches("http://"), &here);
     std::fs::write(folder.join("config.capnp"), config).unwrap();

@@ -1,7 +1,14 @@
 //! Ports: free ones, unless given.
 
 use crate::Outcome;
+use crate::secrets::random_bytes;
 use std::net::TcpListener;
+
+/// Where ports are looked for: below those that systems give to outgoing connections, one of which could have taken a
+/// port between this look and the start of what shall listen there.
+const FIRST: u16 = 20_000;
+const COUNT: u16 = 12_000;
+const TRIES: usize = 32;
 
 /// A port that is free now. A wanted one that is not free is an error; a remembered one is replaced.
 pub(crate) fn choose(what: &str, wanted: Option<u16>, remembered: Option<u16>) -> Outcome<u16> {
@@ -14,12 +21,10 @@ pub(crate) fn choose(what: &str, wanted: Option<u16>, remembered: Option<u16>) -
             )),
         };
     }
-    for port in remembered.into_iter().chain([0]) {
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port))
-            && let Ok(address) = listener.local_addr()
-        {
-            return Ok(address.port());
-        }
-    }
-    Err(format!("there is no free port for the {what}"))
+    let random = random_bytes::<{ 2 * TRIES }>()?;
+    let random = random.as_chunks().0.iter().map(|two| FIRST + u16::from_le_bytes(*two) % COUNT);
+    let mut ports = remembered.into_iter().chain(random);
+    ports
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .ok_or_else(|| format!("there is no free port for the {what}"))
 }

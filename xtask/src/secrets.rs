@@ -20,11 +20,16 @@ pub(crate) struct Secrets {
 }
 
 /// `N` random bytes in base64url.
-#[expect(clippy::disallowed_methods, reason = "development secrets are made here and nowhere else")]
 pub(crate) fn random<const N: usize>() -> Outcome<String> {
+    Ok(base64::encode_url(&random_bytes::<N>()?))
+}
+
+/// Random bytes.
+#[expect(clippy::disallowed_methods, reason = "development secrets are made here and nowhere else")]
+pub(crate) fn random_bytes<const N: usize>() -> Outcome<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| format!("the system gives no randomness: {error}"))?;
-    Ok(base64::encode_url(&bytes))
+    Ok(bytes)
 }
 
 impl Secrets {
