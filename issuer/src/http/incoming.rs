@@ -5,9 +5,10 @@ use super::context::Caller;
 use super::error::ApiError;
 use crate::app::App;
 use crate::edges::{EdgeCall, verify_call};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest, Request};
 use axum::http::{HeaderMap, Uri, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::form::MAX_FORM_BYTES;
 use margrave_shared::header as names;
@@ -31,6 +32,10 @@ pub(crate) struct Incoming {
     pub(crate) caller: Caller,
 }
 
+/// How much of a body that is too large is read and dropped: who is still writing when the connection closes gets a broken
+/// pipe instead of the answer.
+const MAX_IGNORED: usize = 4 * 1024 * 1024;
+
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -39,12 +44,8 @@ impl FromRequest<Arc<App>> for Incoming {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_FORM_BYTES).collect()).await;
-        let body = match read {
-            Ok(Ok(collected)) => collected.to_bytes().to_vec(),
-            Ok(Err(_)) => return Err(ApiError::new(ErrorCode::PayloadTooLarge)),
-            Err(_) => return Err(ApiError::new(ErrorCode::InvalidRequest)),
-        };
+        let late = |_| ApiError::new(ErrorCode::InvalidRequest);
+        let body = tokio::time::timeout(BODY_TIMEOUT, read(body)).await.map_err(late)??;
         let mut caller = Caller {
             address: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
             request_id: parts.extensions.get::<RequestId>().cloned(),
@@ -69,6 +70,24 @@ impl FromRequest<Arc<App>> for Incoming {
         }
         Ok(Self { uri: parts.uri, headers: parts.headers, body, caller })
     }
+}
+
+/// Reads a body of at most [`MAX_FORM_BYTES`].
+async fn read(mut body: Body) -> Result<Vec<u8>, ApiError> {
+    let (mut bytes, mut beyond) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::new(ErrorCode::InvalidRequest))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if beyond == 0 && bytes.len() + data.len() <= MAX_FORM_BYTES {
+            bytes.extend_from_slice(&data);
+            continue;
+        }
+        beyond += data.len();
+        if beyond > MAX_IGNORED {
+            break;
+        }
+    }
+    if beyond == 0 { Ok(bytes) } else { Err(ApiError::new(ErrorCode::PayloadTooLarge)) }
 }
 
 /// A header's text; `None` when absent or not plain text.
