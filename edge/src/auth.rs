@@ -13,7 +13,7 @@ use crate::{body, clock, refusals, verify};
 use margrave_shared::basic::Basic;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::form::{Form, MAX_FORM_BYTES};
-use margrave_shared::header::{ATTEMPT, Credential, is_dropped_from_origin, read_authorization};
+use margrave_shared::header::{ATTEMPT, Credential, PROPAGATED, is_dropped_from_origin, read_authorization};
 use margrave_shared::limiter::rule::Outcome;
 use margrave_shared::login::login_key;
 use margrave_shared::path::Target;
@@ -136,9 +136,13 @@ async fn send(corridor: &Corridor, call: &IssuerCall<'_>) -> Result<(Response, O
     let outcome = Outcome::parse(response.headers().get(ATTEMPT).ok().flatten().as_deref());
     let clean = || {
         let headers = response.headers().clone();
+        let propagated = headers.get(PROPAGATED)?;
         let dropped: Vec<String> = headers.keys().filter(|name| is_dropped_from_origin(name)).collect();
         for name in dropped {
             headers.delete(&name)?;
+        }
+        if let Some(propagated) = propagated {
+            headers.set(PROPAGATED, &propagated)?;
         }
         headers.set(margrave_shared::header::REQUEST_ID, corridor.request_id.as_str())?;
         Ok::<_, worker::Error>(headers)

@@ -77,6 +77,19 @@ pub(crate) struct Revocations {
     pub(crate) max_stale_s: i64,
     /// `"on"`, or `"off"` for an issuer that has no feed. Default `"on"`.
     feed: Switch,
+    /// `"one"` when a single process serves this edge, `"many"` otherwise. Default `"many"`. With one, a pushed ending
+    /// counts everywhere once it counts here, and the issuer is told so at once.
+    pub(crate) isolates: Isolates,
+}
+
+/// How many isolates serve an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Isolates {
+    /// One.
+    One,
+    /// An unknown number, as on Cloudflare.
+    Many,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -88,7 +101,7 @@ enum Switch {
 
 impl Default for Revocations {
     fn default() -> Self {
-        Self { poll_ms: 500, max_stale_s: 330, feed: Switch::On }
+        Self { poll_ms: 500, max_stale_s: 330, feed: Switch::On, isolates: Isolates::Many }
     }
 }
 

@@ -5,9 +5,9 @@
 
 use crate::budget::{self, FIRST_LOAD, OBJECT, within};
 use crate::clock;
-use crate::config::{EdgeConfig, FEED};
+use crate::config::{EdgeConfig, FEED, Isolates};
 use crate::gate::Corridor;
-use crate::objects::feed::{SyncAnswer, SyncQuery};
+use crate::objects::feed::{PUSH_URL, Pushed, SyncAnswer, SyncQuery, read_batch};
 use crate::verify::Verified;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::Kid;
@@ -15,15 +15,21 @@ use margrave_shared::jwk::KeySet;
 use margrave_shared::revocation::{Cursor, RevocationSet};
 use margrave_shared::route_policy::OnStateFailure;
 use margrave_shared::time::UnixMs;
+use margrave_shared::token::Refusal;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use worker::Env;
+use wasm_bindgen::JsValue;
+use worker::{Delay, Env, Method, Request, RequestInit};
 
 /// What an isolate knows.
 #[derive(Debug, Clone)]
 pub(crate) struct FeedView {
     cursor: Cursor,
+    /// Up to here no ending is missing, thanks to pushes.
+    known: i64,
+    /// Which revision of the object's log this is.
+    revision: i64,
     ended: Rc<RevocationSet>,
     keys: Rc<KeySet>,
     /// The set as the issuer published it.
@@ -57,6 +63,8 @@ impl FeedView {
     fn blank() -> Self {
         Self {
             cursor: Cursor::default(),
+            known: 0,
+            revision: -1,
             ended: Rc::default(),
             keys: Rc::default(),
             keys_text: Rc::from(""),
@@ -103,6 +111,7 @@ impl FeedView {
             next.ended = Rc::new(ended);
         }
         next.cursor = Cursor { epoch: answer.epoch.clone(), seq: answer.seq };
+        (next.known, next.revision) = (answer.known, answer.revision);
         next.take_keys(answer, config, now)
     }
 
@@ -210,6 +219,7 @@ async fn sync(
     let query = SyncQuery {
         epoch: before.as_ref().map(|view| view.cursor.epoch.clone()).unwrap_or_default(),
         seq: before.as_ref().map_or(0, |view| view.cursor.seq),
+        revision: before.as_ref().map_or(-1, |view| view.revision),
         keys_version: before.as_ref().map_or(0, |view| view.keys_version),
         missing: missing.cloned(),
     };
@@ -226,11 +236,77 @@ async fn sync(
     // present view if that still stands where we asked from, and dropped if it has moved on.
     let now = clock::now();
     let newest = match (present(), before) {
-        (Some(held), Some(from)) if held.cursor == from.cursor => Rc::new(held.take_in(answer, config, now)),
+        (Some(held), Some(from)) if (&held.cursor, held.revision) == (&from.cursor, from.revision) => {
+            Rc::new(held.take_in(answer, config, now))
+        }
         // Moved on, or loaded by somebody else: only keys that are newer still count.
         (Some(held), _) => Rc::new(held.take_keys(answer, config, now)),
         (None, _) => Rc::new(FeedView::blank().take_in(answer, config, now)),
     };
     VIEW.set(Some(Rc::clone(&newest)));
     Ok(newest)
+}
+
+/// What became of a push: where the edge stands now, and whether it has all that the batch says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Up to here no ending is missing.
+    pub(crate) position: Cursor,
+    /// Whether the batch was taken.
+    pub(crate) taken: bool,
+}
+
+/// A batch that the issuer pushes (RFC 8935). Taken, it counts in this isolate at once, and in the others with their next
+/// question.
+///
+/// # Errors
+/// `invalid_request` for whatever is not a batch for this edge; `state_unavailable`.
+pub(crate) async fn push(corridor: &Corridor, token: String) -> Result<Standing, ErrorCode> {
+    let config = &corridor.config;
+    // Judged here first, whole: what is not the issuer's costs the one object nothing.
+    let mut view = fresh(corridor, OnStateFailure::Closed).await?;
+    let mut read = read_batch(&token, view.keys.as_ref(), config);
+    if let Err(Refusal::UnknownKey(kid)) = &read {
+        view = with_key(corridor, kid).await?;
+        read = read_batch(&token, view.keys.as_ref(), config);
+    }
+    read.map_err(|_| ErrorCode::InvalidRequest)?;
+    let call = async {
+        let mut init = RequestInit::new();
+        init.with_method(Method::Post).with_body(Some(JsValue::from(token)));
+        let stub = corridor.env.durable_object(FEED)?.get_by_name("feed")?;
+        let mut response = stub.fetch_with_request(Request::new_with_init(PUSH_URL, &init)?).await?;
+        if response.status_code() != 200 {
+            return Err(worker::Error::RustError("the feed object refused".to_owned()));
+        }
+        response.json::<Pushed>().await
+    };
+    let standing = match within(OBJECT, call).await {
+        Ok(Pushed::Taken(position)) => Standing { position, taken: true },
+        Ok(Pushed::Elsewhere(position)) => Standing { position, taken: false },
+        Ok(Pushed::Refused) => return Err(ErrorCode::InvalidRequest),
+        Ok(Pushed::NotStored) | Err(_) => return Err(ErrorCode::StateUnavailable),
+    };
+    learn(corridor, &standing.position).await?;
+    if config.revocations.isolates == Isolates::Many {
+        // The others have asked by then, or admit nothing.
+        Delay::from(Duration::from_millis(config.revocations.poll_ms.unsigned_abs())).await;
+    }
+    Ok(standing)
+}
+
+/// Makes sure that this isolate has every ending up to a position: who is told so relies on it.
+async fn learn(corridor: &Corridor, position: &Cursor) -> Result<(), ErrorCode> {
+    // An answer that another one has overtaken is dropped, so that a second question may be needed.
+    for _ in 0..3 {
+        let Ok(view) = sync(&corridor.env, &corridor.config, None, OBJECT).await else { break };
+        if view.cursor.epoch != position.epoch || view.known >= position.seq {
+            return Ok(());
+        }
+    }
+    // Then it must not judge by what it has.
+    if let Some(view) = present() {
+        VIEW.set(Some(Rc::new(FeedView { synced_at: UnixMs(0), ..(*view).clone() })));
+    }
+    Err(ErrorCode::StateUnavailable)
 }

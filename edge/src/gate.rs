@@ -94,7 +94,7 @@ async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused
         if path.starts_with("/drill/") {
             return Ok(Decision::Answer(crate::drill::handle(request.into(), &path, &target).await?));
         }
-        return own::handle(corridor, method, &path).await.map(Decision::Answer);
+        return own::handle(corridor, request.into(), method, &path).await.map(Decision::Answer);
     }
     let policy = corridor.config.routes.find(&target).ok_or(ErrorCode::NotFound)?;
     if policy.public {

@@ -3,20 +3,62 @@
 use crate::config::ACCOUNTS;
 use crate::gate::Corridor;
 use crate::respond::Refused;
-use crate::{clock, feed, sessions, verify};
+use crate::{body, clock, feed, refusals, sessions, verify};
 use margrave_shared::error::ErrorCode;
-use margrave_shared::header::{Credential, read_authorization};
+use margrave_shared::event::MAX_PUSH_BYTES;
+use margrave_shared::header::{Credential, FEED_POSITION, read_authorization};
 use margrave_shared::permission::print_scope;
 use margrave_shared::route_policy::{OnStateFailure, RoutePolicy};
-use worker::{Headers, Response};
+use worker::{Headers, Request, Response};
 
 /// Answers a request below `/.margrave`.
-pub(crate) async fn handle(corridor: &Corridor, method: &str, path: &str) -> Result<Response, Refused> {
+pub(crate) async fn handle(
+    corridor: &Corridor,
+    request: Request,
+    method: &str,
+    path: &str,
+) -> Result<Response, Refused> {
     match (method, path) {
         ("GET" | "HEAD", "/health") => Ok(health(corridor).await?),
         ("GET" | "HEAD", "/session") => Ok(session(corridor).await?),
+        ("POST", "/events") => events(corridor, request).await,
         _ => Err(ErrorCode::NotFound.into()),
     }
+}
+
+/// The issuer pushes endings (RFC 8935 §2): 202, or 400 with an error object (§2.3) that names no reason. Beside the RFC,
+/// the answer says where the edge stands, and 409 that the batch does not continue there.
+async fn events(corridor: &Corridor, mut request: Request) -> Result<Response, Refused> {
+    if !corridor.config.revocations.has_feed() {
+        return Err(ErrorCode::NotFound.into());
+    }
+    let media_type = request.headers().get("content-type").ok().flatten().unwrap_or_default();
+    if !media_type.eq_ignore_ascii_case("application/secevent+jwt") {
+        return Err(ErrorCode::UnsupportedMediaType.into());
+    }
+    let body = body::read(&mut request, MAX_PUSH_BYTES).await?;
+    let pushed = match String::from_utf8(body) {
+        Ok(token) => feed::push(corridor, token).await,
+        Err(_) => Err(ErrorCode::InvalidRequest),
+    };
+    let written = match pushed {
+        Ok(standing) => stands(&standing),
+        Err(ErrorCode::InvalidRequest) => {
+            refusals::count(ErrorCode::InvalidRequest);
+            Response::from_json(&serde_json::json!({ "err": "invalid_request", "description": "not taken" }))
+                .map(|response| response.with_status(400))
+        }
+        Err(code) => return Err(code.into()),
+    };
+    written.map_err(|_| ErrorCode::Internal.into())
+}
+
+/// Says where the edge stands; 409 when the batch does not continue there.
+fn stands(standing: &feed::Standing) -> worker::Result<Response> {
+    let headers = Headers::new();
+    headers.set(FEED_POSITION, &standing.position.to_string())?;
+    let status = if standing.taken { 202 } else { 409 };
+    Ok(Response::empty()?.with_headers(headers).with_status(status))
 }
 
 pub(crate) fn json(value: &serde_json::Value) -> Result<Response, ErrorCode> {

@@ -7,8 +7,9 @@ use crate::entropy::Entropy;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::keys::{KeyRing, rotate};
+use crate::outbound::Fetcher;
 use crate::passwords::Kdf;
-use crate::revocations::{self, Feed};
+use crate::revocations::{self, Feed, Propagation};
 use crate::storage::{Db, migrate};
 use margrave_shared::id::uuid_v4;
 use margrave_shared::jwk::schedule::Rotation;
@@ -34,6 +35,10 @@ pub(crate) struct App {
     pub(crate) kdf: Kdf,
     /// The feed's waiting polls.
     pub(crate) feed: Feed,
+    /// How far the edges have been told.
+    pub(crate) propagation: Propagation,
+    /// Calls to others.
+    pub(crate) fetcher: Fetcher,
     /// The issuer's name.
     pub(crate) public_url: String,
     /// Whether clients may come without an edge.
@@ -68,6 +73,8 @@ impl App {
             sealing_key,
             kdf: Kdf::new(&config.password, entropy.bytes(), entropy.bytes())?,
             feed: Feed::default(),
+            propagation: Propagation::default(),
+            fetcher: Fetcher::new()?,
             public_url: config.public_url.clone(),
             direct: config.direct,
             keys_config: config.keys,

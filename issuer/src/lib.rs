@@ -19,6 +19,7 @@ mod http;
 mod keys;
 mod merchants;
 mod oauth;
+mod outbound;
 mod passwords;
 mod revocations;
 mod router;

@@ -110,6 +110,12 @@ pub struct Event {
     pub ended: Ended,
 }
 
+/// The most events in a batch that is pushed: more are left to the next, or to the pull.
+pub const MAX_PUSH_EVENTS: i64 = 500;
+
+/// The longest pushed batch in bytes: [`MAX_PUSH_EVENTS`] with about 200 each.
+pub const MAX_PUSH_BYTES: usize = 128 * 1024;
+
 /// A batch of the feed: the claims of a `secevent+jwt` beyond `iss iat exp jti`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Batch {

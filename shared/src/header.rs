@@ -22,6 +22,11 @@ pub const CLIENT_ADDRESS: &str = "margrave-client-address";
 pub const REQUEST_ID: &str = "margrave-request-id";
 /// From the issuer to the edge alone: what became of a login attempt.
 pub const ATTEMPT: &str = "margrave-attempt";
+/// From the issuer, with the answer to an act that ended something: `true` when every edge refuses from now on, `false` when
+/// one of them will hear within its poll interval.
+pub const PROPAGATED: &str = "margrave-propagated";
+/// From the edge, with its answer to a push: up to where no ending is missing there, `<epoch>:<seq>`.
+pub const FEED_POSITION: &str = "margrave-feed-position";
 /// From the edge to the issuer: when the edge last saw activity in the session that a refresh is for,
 /// `<sid>;<unix ms>`.
 pub const SESSION_SEEN: &str = "margrave-session-seen";

@@ -9,6 +9,7 @@ pub mod claims;
 pub mod error;
 pub mod error_body;
 pub mod event;
+pub mod event_log;
 pub mod form;
 pub mod forwarding;
 pub mod header;

@@ -5,7 +5,9 @@ use crate::event::{Batch, Ended, Event};
 use crate::id::{Kid, SessionId};
 use crate::time::UnixMs;
 use crate::token::expect::LEEWAY_S;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 /// Endings by kind and id; the value is (first generation that counts, until when to remember).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,7 +110,7 @@ impl RevocationSet {
 }
 
 /// Where a reader of the feed stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The epoch it follows; empty before the first batch.
     pub epoch: String,
@@ -127,7 +129,25 @@ pub enum Continuity {
     Gap,
 }
 
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.epoch, self.seq)
+    }
+}
+
 impl Cursor {
+    /// Whether who stands here has what is there. Numbers of different epochs say nothing about each other.
+    pub fn covers(&self, place: &Self) -> bool {
+        self.epoch == place.epoch && self.seq >= place.seq
+    }
+
+    /// Reads what `Display` writes; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, seq) = text.rsplit_once(':')?;
+        let seq = seq.parse().ok().filter(|seq| *seq >= 0)?;
+        Some(Self { epoch: epoch.to_owned(), seq })
+    }
+
     /// Judges a pulled batch.
     pub fn judge(&self, batch: &Batch) -> Continuity {
         if batch.from == 0 {

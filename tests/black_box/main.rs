@@ -23,6 +23,7 @@ mod layout;
 mod login_limits;
 mod merchant_key;
 mod operators_mistakes;
+mod push;
 mod refresh;
 mod revocation;
 mod session_timeouts;

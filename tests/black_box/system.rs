@@ -35,6 +35,13 @@ impl Drop for System {
     }
 }
 
+/// An address where nobody listens. Below the ports of outgoing connections, which may take any of those at any time.
+pub(crate) fn free_address() -> String {
+    let first = 10_000 + std::process::id() % 10_000;
+    let mut addresses = (first..20_000).map(|port| format!("127.0.0.1:{port}"));
+    addresses.find(|address| std::net::TcpListener::bind(address).is_ok()).expect("a free port")
+}
+
 pub(crate) fn new_state() -> PathBuf {
     let mut path = std::env::temp_dir();
     let unique = format!("margrave-{}-{:?}", std::process::id(), std::thread::current().id());
@@ -133,8 +140,8 @@ impl System {
         refused_start(&arguments.filter(|text| fresh || *text != "--fresh").collect::<Vec<_>>()).await
     }
 
-    /// One more issuer process on the same database; gives its URL. Dropped, it is killed.
-    pub(crate) async fn another_issuer(&self) -> (Child, String) {
+    /// The issuer's program on this system's database.
+    fn margrave(&self) -> Command {
         let secrets = std::fs::read_to_string(self.state.join("secrets.json")).unwrap();
         let secrets: Value = serde_json::from_str(&secrets).unwrap();
         let option = self.arguments.iter().position(|text| text == "--postgres");
@@ -142,25 +149,33 @@ impl System {
             || format!("sqlite:{}", self.state.join("issuer.db").display()),
             |at| self.arguments[at + 1].clone(),
         );
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = listener.local_addr().unwrap().to_string();
-        drop(listener);
         let program = PathBuf::from(std::env::var("MARGRAVE_XTASK").unwrap()).with_file_name("margrave");
-        let child = Command::new(program)
-            .arg("serve")
+        let mut command = Command::new(program);
+        command
             // It would be taken for a setting.
             .env_remove("MARGRAVE_XTASK")
-            .env("MARGRAVE_LISTEN", &listen)
             .env("MARGRAVE_PUBLIC_URL", self.fact("issuer"))
             .env("MARGRAVE_DATABASE_URL", database)
             .env("MARGRAVE_DIRECT", "true")
             .env("MARGRAVE_LOG", "warn")
             .env("MARGRAVE_MASTER_KEY", secrets["master_key"].as_str().unwrap())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What a command of the issuer's says.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Value {
+        let output = self.margrave().arg("--json").args(arguments).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// One more issuer process on the same database; gives its URL. Dropped, it is killed.
+    pub(crate) async fn another_issuer(&self) -> (Child, String) {
+        let listen = free_address();
+        let mut command = self.margrave();
+        command.arg("serve").env("MARGRAVE_LISTEN", &listen).stdout(Stdio::null()).kill_on_drop(true);
+        let child = command.spawn().unwrap();
         let url = format!("http://{listen}");
         for _ in 0..100 {
             if reqwest::get(format!("{url}/readyz")).await.is_ok_and(|answer| answer.status() == 200) {

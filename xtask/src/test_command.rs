@@ -2,10 +2,9 @@
 
 use crate::postgres::Server;
 use crate::progress::step;
-use crate::tools::{EdgeBuild, Tools, capture, run as run_tool};
+use crate::tools::{EdgeBuild, Tools, capture, cargo, run as run_tool};
 use crate::{Outcome, up, workspace};
 use clap::Args;
-use tokio::process::Command;
 
 /// Options of `test`.
 #[derive(Debug, Clone, Args)]
@@ -31,8 +30,8 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
     };
     let url = given.or_else(|| server.as_ref().map(|server| server.url.clone())).unwrap_or_default();
     step("running the tests");
-    let nextest = capture(Command::new("cargo").args(["nextest", "--version"])).await.is_ok();
-    let mut command = Command::new("cargo");
+    let nextest = capture(cargo().args(["nextest", "--version"])).await.is_ok();
+    let mut command = cargo();
     command.args(if nextest { ["nextest", "run"].as_slice() } else { ["test"].as_slice() });
     command
         .args(["--workspace"])

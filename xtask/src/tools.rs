@@ -56,7 +56,7 @@ impl Tools {
             return Ok(());
         }
         step(&format!("installing {package} {version} (once, a few minutes)"));
-        let mut command = Command::new("cargo");
+        let mut command = cargo();
         command.args(["install", package, "--version", version, "--force", "--root"]);
         command.arg(self.bin.parent().unwrap_or(&self.bin));
         // Not into the target folder of the workspace: its lock is held while the workspace is built.
@@ -177,6 +177,21 @@ impl Tools {
         }
         Ok(text)
     }
+}
+
+/// Cargo, as it is from a shell. What cargo tells a program that it runs (this one) would be news to the build scripts that
+/// ask for it, and every change between this command and a shell would compile them, and all behind them, again.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new("cargo");
+    let told = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "NEXTEST"]
+            .iter()
+            .any(|p| name.starts_with(p))
+    };
+    for (name, _) in std::env::vars().filter(|(name, _)| told(name)) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// Runs a program with its output before the reader's eyes.

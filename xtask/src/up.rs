@@ -6,14 +6,13 @@ use crate::processes::stop_signal;
 use crate::progress::step;
 use crate::secrets::{Secrets, write_private};
 use crate::settings::Settings;
-use crate::tools::{EdgeBuild, Tools, run as run_tool};
+use crate::tools::{EdgeBuild, Tools, cargo, run as run_tool};
 use crate::workerd::{self, EdgePlan};
 use crate::{Outcome, origin, ports, workspace};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use tokio::process::Command;
 
 /// Options of `up`.
 #[derive(Debug, Clone, Args)]
@@ -87,6 +86,10 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     let issuer =
         Issuer::new(profile, &state, issuer_port, options.postgres.as_deref(), &secrets, &settings.issuer)?;
     let demo = Demo::ensure(&state, &issuer, &secrets, options.postgres.is_some()).await?;
+
+    // The edge's port may be another one than last time.
+    let push_url = format!("http://127.0.0.1:{edge_port}/.margrave/events");
+    issuer.ask(&["edges", "set-push", &demo.edge_id, &push_url], None).await?;
 
     step("starting issuer, edge and demo origin");
     origin::start(origin_port, &secrets.hop_key).await?;
@@ -196,7 +199,7 @@ fn is_empty(folder: &Path) -> bool {
 pub(crate) async fn build_issuer(release: bool) -> Outcome<&'static str> {
     let (profile, folder) = if release { ("server", "server") } else { ("dev", "debug") };
     step("building the issuer");
-    let mut command = Command::new("cargo");
+    let mut command = cargo();
     command
         // With the whole workspace, so that the tests find every dependency built with the same features.
         .args(["build", "--workspace", "--bins", "--profile", profile])

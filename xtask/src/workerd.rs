@@ -121,7 +121,8 @@ fn write_files(plan: &EdgePlan<'_>) -> Outcome<()> {
     let toml = format!(
         "issuer = \"{issuer}\"\nissuer_url = \"{issuer}\"\norigin_url = \"{origin}\"\naudience = \"{AUDIENCE}\"\n\
          merchants = {merchants}\nedge_id = \"{edge_id}\"\nclient_address = \"peer\"\n\n\
-         [session]\nobjects = \"shared\"\n{ROUTES}"
+         [session]\nobjects = \"shared\"\n\n\
+         [revocations]\nisolates = \"one\"\n{ROUTES}"
     );
     write_private(&folder.join("edge.toml"), &toml)?;
     let port = plan.port;

@@ -4,6 +4,7 @@ use super::{CommandError, open};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::edges::push;
 use crate::keys::run_rotation;
 use crate::router::router;
 use crate::{sweeper, telemetry};
@@ -29,6 +30,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     tracing::info!(listen = %config.listen, issuer = %app.public_url, direct = app.direct, "serving");
     tokio::spawn(run_rotation(Arc::clone(&app)));
     tokio::spawn(sweeper::run(Arc::clone(&app)));
+    tokio::spawn(push::run(Arc::clone(&app)));
 
     let (stop, mut stopping) = tokio::sync::watch::channel(());
     let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();

@@ -2,13 +2,18 @@
 
 use super::error::{ApiError, write_body};
 use crate::app::App;
+use crate::edges;
+use crate::failure::Failure;
+use crate::revocations::noting_endings;
+use crate::revocations::store::find_head;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use margrave_shared::error::ErrorCode;
-use margrave_shared::header::REQUEST_ID;
+use margrave_shared::header::{PROPAGATED, REQUEST_ID};
 use margrave_shared::id::RequestId;
+use margrave_shared::revocation::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +27,22 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     let started = app.clock.now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
 
+    // Of a token that was none its answer says as much as of one that was (RFC 7009 §2.2).
+    let tells_always = path == "/oauth/revoke";
     // A task of its own, so that a panic in a handler is an answer and not a broken connection.
-    let handled = tokio::time::timeout(REQUEST_TIMEOUT, tokio::spawn(next.run(request))).await;
+    let handler = Arc::clone(&app);
+    let handled = tokio::spawn(async move {
+        let (mut response, ending) = noting_endings(next.run(request)).await;
+        // A refusal does not tell by waiting that it ended something, as that of a refresh token's second use does.
+        if response.status().is_success()
+            && let Some(propagated) = propagated(&handler, ending, tells_always).await
+        {
+            let value = HeaderValue::from_static(if propagated { "true" } else { "false" });
+            response.headers_mut().insert(HeaderName::from_static(PROPAGATED), value);
+        }
+        response
+    });
+    let handled = tokio::time::timeout(REQUEST_TIMEOUT, handled).await;
     let response = match handled {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
@@ -50,6 +69,21 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Whether every edge has an ending; `None` when there was none to tell of.
+async fn propagated(app: &App, ending: Option<Cursor>, tells_always: bool) -> Option<bool> {
+    let told = async {
+        let place = match ending {
+            Some(place) => place,
+            None if tells_always => find_head(&mut app.db.glance().await?).await?,
+            None => return Ok(None),
+        };
+        let edges = edges::find_standing(app).await?;
+        Ok::<_, Failure>(Some(app.propagation.settled(&edges, &place).await))
+    };
+    // Whom it concerns cannot be known: then nobody is said to know.
+    told.await.unwrap_or(Some(false))
 }
 
 /// What no route names.

@@ -3,8 +3,9 @@
 use super::store;
 use crate::app::App;
 use crate::failure::Failure;
-use margrave_shared::event::Batch;
+use margrave_shared::event::{Batch, MAX_PUSH_EVENTS};
 use margrave_shared::id::{EdgeId, TokenId};
+use margrave_shared::revocation::Cursor;
 use margrave_shared::token::TokenKind;
 use serde::Serialize;
 use std::time::Duration;
@@ -47,7 +48,7 @@ pub(crate) async fn next_batch(app: &App, edge: &EdgeId, poll: &Poll) -> Result<
     tokio::pin!(waiting);
     let batch = loop {
         let news = app.feed.wait();
-        let (batch, continues) = read(app, poll).await?;
+        let (batch, continues) = read(app, poll, MAX_EVENTS).await?;
         let news_now = !continues || !batch.events.is_empty() || batch.to > poll.after;
         if wait.is_zero() || news_now || waiting.is_elapsed() {
             break batch;
@@ -58,6 +59,17 @@ pub(crate) async fn next_batch(app: &App, edge: &EdgeId, poll: &Poll) -> Result<
             () = &mut waiting => {}
         }
     };
+    sign(app, edge, batch)
+}
+
+/// What came after a place, signed for one edge: for pushing, so it waits for nothing and is short.
+pub(crate) async fn batch_after(app: &App, edge: &EdgeId, place: &Cursor) -> Result<String, Failure> {
+    let poll = Poll { epoch: place.epoch.clone(), after: place.seq, wait_s: 0 };
+    let (batch, _) = read(app, &poll, MAX_PUSH_EVENTS).await?;
+    sign(app, edge, batch)
+}
+
+fn sign(app: &App, edge: &EdgeId, batch: Batch) -> Result<String, Failure> {
     let now = app.clock.now().seconds();
     let claims = BatchClaims {
         iss: &app.public_url,
@@ -71,18 +83,18 @@ pub(crate) async fn next_batch(app: &App, edge: &EdgeId, poll: &Poll) -> Result<
 }
 
 /// The batch, and whether it continues where the reader stands.
-async fn read(app: &App, poll: &Poll) -> Result<(Batch, bool), Failure> {
+async fn read(app: &App, poll: &Poll, most: i64) -> Result<(Batch, bool), Failure> {
     let mut tx = app.db.read().await?;
-    let (epoch, head) = store::find_head(&mut tx).await?;
+    let Cursor { epoch, seq: head } = store::find_head(&mut tx).await?;
     let continues = poll.epoch == epoch && (0..=head).contains(&poll.after);
     let from = if continues { poll.after } else { 0 };
     let events = if from == head {
         Vec::new()
     } else {
-        store::find_after(&mut tx, from, app.clock.now(), MAX_EVENTS).await?
+        store::find_after(&mut tx, from, app.clock.now(), most).await?
     };
     // A full batch ends at its last event, any other at the head: what lies between is dead.
-    let to = if events.len() as i64 == MAX_EVENTS { events.last().map_or(head, |e| e.seq) } else { head };
+    let to = if events.len() as i64 == most { events.last().map_or(head, |e| e.seq) } else { head };
     // On PostgreSQL the head may have moved between the two statements.
     let to = events.last().map_or(to, |last| to.max(last.seq));
     Ok((Batch { epoch, from, to, head: head.max(to), events }, continues))

@@ -1,7 +1,10 @@
 //! The feed of endings: written in the transaction that ends something, numbered densely in commit order.
 
 pub(crate) mod batch;
+mod propagation;
 pub(crate) mod store;
+
+pub(crate) use propagation::Propagation;
 
 use crate::app::App;
 use crate::audit::Entry;
@@ -10,9 +13,11 @@ use crate::http::context::Caller;
 use crate::storage::{Db, StorageError, Tx};
 use margrave_shared::event::Ended;
 use margrave_shared::id::uuid_v4;
-use margrave_shared::revocation::remembered_until;
+use margrave_shared::revocation::{Cursor, remembered_until};
 use margrave_shared::time::UnixMs;
+use std::cell::RefCell;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Wakes the long polls of this process; other processes look at the counter.
 #[derive(Debug, Default)]
@@ -26,24 +31,40 @@ impl Feed {
         self.news.notify_waiters();
     }
 
-    /// Waits for news of this process.
-    pub(crate) async fn wait(&self) {
-        self.news.notified().await;
+    /// For news of this process, from this call on.
+    pub(crate) fn wait(&self) -> Notified<'_> {
+        self.news.notified()
     }
 }
 
-/// Publishes an ending in the transaction that made it. Call [`Feed::notify`] after the commit.
-pub(crate) async fn publish(app: &App, tx: &mut Tx, ended: &Ended, now: UnixMs) -> Result<i64, Failure> {
+/// Publishes an ending in the transaction that made it, and gives its place. Call [`Feed::notify`] after the commit.
+pub(crate) async fn publish(app: &App, tx: &mut Tx, ended: &Ended, now: UnixMs) -> Result<Cursor, Failure> {
     let until_s = remembered_until(ended, now, app.token_config.longest_s());
-    Ok(store::insert_event(tx, ended, until_s, now).await?)
+    let place = store::insert_event(tx, ended, until_s, now).await?;
+    // Commands publish too, and nobody waits for theirs.
+    let _ = LAST_ENDING.try_with(|last| last.replace(Some(place.clone())));
+    Ok(place)
+}
+
+tokio::task_local! {
+    static LAST_ENDING: RefCell<Option<Cursor>>;
+}
+
+/// Runs what may end something; gives the place of the last ending that it published.
+pub(crate) async fn noting_endings<T>(work: impl Future<Output = T>) -> (T, Option<Cursor>) {
+    let noting = async move {
+        let done = work.await;
+        (done, LAST_ENDING.with(RefCell::take))
+    };
+    LAST_ENDING.scope(RefCell::default(), noting).await
 }
 
 /// Gives the feed a new epoch: every edge loads everything anew. To be done after a restore, since the numbers that
 /// follow have been given out before.
-pub(crate) async fn renew(app: &App, caller: &Caller) -> Result<(), Failure> {
+pub(crate) async fn renew(app: &App, actor: &str, caller: &Caller) -> Result<(), Failure> {
     let mut tx = app.db.begin().await?;
     store::update_epoch(&mut tx, &uuid_v4(app.entropy.bytes())).await?;
-    let entry = Entry::done("feed.renew").actor("operator");
+    let entry = Entry::done("feed.renew").actor(actor);
     app.audit.write(&mut tx, entry, caller, app.clock.now(), app.entropy.bytes()).await?;
     Ok(tx.commit().await?)
 }

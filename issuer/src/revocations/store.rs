@@ -2,12 +2,13 @@
 
 use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::event::{Ended, Event};
+use margrave_shared::revocation::Cursor;
 use margrave_shared::time::UnixMs;
 
 const ENSURE: &str = "INSERT INTO feed (id, epoch, seq) VALUES (1, $1, 0) ON CONFLICT (id) DO NOTHING";
 const RENEW: &str = "UPDATE feed SET epoch = $1 WHERE id = 1";
 const HEAD: &str = "SELECT epoch, seq FROM feed WHERE id = 1";
-const NEXT: &str = "UPDATE feed SET seq = seq + 1 WHERE id = 1 RETURNING seq";
+const NEXT: &str = "UPDATE feed SET seq = seq + 1 WHERE id = 1 RETURNING epoch, seq";
 const INSERT: &str =
     "INSERT INTO feed_events (seq, kind, id, generation, until_s, at) VALUES ($1, $2, $3, $4, $5, $6)";
 const FIND_AFTER: &str = "SELECT seq, kind, id, generation, until_s FROM feed_events
@@ -28,8 +29,9 @@ pub(super) async fn update_epoch(tx: &mut Tx, epoch: &str) -> Result<(), Storage
 }
 
 /// The feed's epoch and last number.
-pub(crate) async fn find_head(tx: &mut Tx) -> Result<(String, i64), StorageError> {
-    on_tx!(tx, c => sqlx::query_as(HEAD).fetch_one(c).await)
+pub(crate) async fn find_head(tx: &mut Tx) -> Result<Cursor, StorageError> {
+    let (epoch, seq) = on_tx!(tx, c => sqlx::query_as(HEAD).fetch_one(c).await)?;
+    Ok(Cursor { epoch, seq })
 }
 
 /// Takes the next number, which locks the counter until the commit: numbers are dense and in commit order.
@@ -38,8 +40,8 @@ pub(super) async fn insert_event(
     ended: &Ended,
     until_s: i64,
     now: UnixMs,
-) -> Result<i64, StorageError> {
-    let seq: i64 = on_tx!(tx, c => sqlx::query_scalar(NEXT).fetch_one(c).await)?;
+) -> Result<Cursor, StorageError> {
+    let (epoch, seq): (String, i64) = on_tx!(tx, c => sqlx::query_as(NEXT).fetch_one(c).await)?;
     on_tx!(tx, c => sqlx::query(INSERT)
         .bind(seq)
         .bind(ended.kind())
@@ -50,7 +52,7 @@ pub(super) async fn insert_event(
         .execute(c)
         .await
         .map(|_| ()))?;
-    Ok(seq)
+    Ok(Cursor { epoch, seq })
 }
 
 /// The events after a number that can still concern a token, at most `limit`.
@@ -123,7 +125,7 @@ mod tests {
         let events = find_after(&mut tx, 0, UnixMs(0), 100).await.unwrap();
         let numbers: Vec<_> = events.iter().map(|e| e.seq).collect();
         assert_eq!(numbers, (1..=13).collect::<Vec<_>>());
-        assert_eq!(find_head(&mut tx).await.unwrap(), ("e1".to_owned(), 13));
+        assert_eq!(find_head(&mut tx).await.unwrap().to_string(), "e1:13");
         assert_eq!(find_after(&mut tx, 10, UnixMs(0), 2).await.unwrap().len(), 2);
         assert!(is_ended(&mut tx, "session", "s1").await.unwrap());
         assert!(!is_ended(&mut tx, "token", "s1").await.unwrap());

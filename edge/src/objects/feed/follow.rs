@@ -3,7 +3,7 @@
 //! Inside one object futures may be shared, so whoever comes while a first load is under way waits for it.
 
 use super::memory::{LiveKeys, Memory};
-use super::{SyncAnswer, SyncQuery};
+use super::{Pushed, SyncAnswer, SyncQuery};
 use crate::budget::within;
 use crate::clock;
 use crate::config::EdgeConfig;
@@ -15,7 +15,7 @@ use margrave_shared::jwk::KeySet;
 use margrave_shared::jwk::set::MAX_SET_BYTES;
 use margrave_shared::revocation::{Continuity, Cursor};
 use margrave_shared::time::UnixMs;
-use margrave_shared::token::{Expect, KeyLookup as _, Refusal, TokenKind, verify_signed};
+use margrave_shared::token::{Expect, KeyLookup, Refusal, TokenKind, verify_signed};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl Follower {
         Self {
             env,
             config,
-            memory: RefCell::new(Memory::load(state)),
+            memory: RefCell::new(Memory::load(state, clock::now())),
             following: Cell::new(false),
             awaiting_word: Cell::new(false),
             fetching: Cell::new(false),
@@ -170,6 +170,7 @@ impl Follower {
 
     /// One poll, and as many pages as it takes to reach the head.
     async fn poll(&self, wait_s: u64) -> Result<(), ()> {
+        let began = clock::now();
         let mut wait_s = wait_s;
         let mut staged = Vec::new();
         let mut replaces = false;
@@ -218,11 +219,37 @@ impl Follower {
         }
         let retired = staged.iter().any(|event| matches!(event.ended, Ended::SigningKey { .. }));
         let now = clock::now();
-        self.memory.borrow_mut().advance(replaces, staged, cursor, now).map_err(|_| ())?;
+        self.memory.borrow_mut().advance(replaces, staged, cursor, began, now).map_err(|_| ())?;
         if retired {
             self.fetch_keys(now).await;
         }
         Ok(())
+    }
+
+    /// Takes in a pushed batch (RFC 8935).
+    pub(super) fn push(self: &Rc<Self>, state: &State, token: &str) -> Pushed {
+        let batch = match self.read_batch(token) {
+            Ok(batch) => batch,
+            Err(refusal) => {
+                worker::console_warn!("a pushed batch is refused: {refusal}");
+                return Pushed::Refused;
+            }
+        };
+        let now = clock::now();
+        let taken = self.memory.borrow_mut().push(batch, now);
+        let position = self.memory.borrow().position();
+        match taken {
+            Ok(Ok(change)) => {
+                let retired = change.new.iter().any(|event| matches!(event.ended, Ended::SigningKey { .. }));
+                if retired && now.since(self.keys_tried_at.get()) >= KEYS_PAUSE_MS {
+                    let follower = Rc::clone(self);
+                    state.wait_until(async move { follower.fetch_keys(now).await });
+                }
+                Pushed::Taken(position)
+            }
+            Ok(Err(_)) => Pushed::Elsewhere(position),
+            Err(_) => Pushed::NotStored,
+        }
     }
 
     async fn fetch_batch(&self, cursor: &Cursor, wait_s: u64) -> Result<String, ()> {
@@ -243,13 +270,20 @@ impl Follower {
 
     fn read_batch(&self, token: &str) -> Result<Batch, Refusal> {
         let memory = self.memory.borrow();
-        let (json, _) = verify_signed(token, TokenKind::FeedBatch, &LiveKeys(&memory))?;
-        let audiences = [self.config.edge_id.to_string()];
-        let expect =
-            Expect { issuer: &self.config.issuer, audiences: &audiences, now: clock::now(), max_life_s: 300 };
-        expect.check(&CommonClaims::from_json(&json)?)?;
-        Batch::from_json(&json).map_err(|_| Refusal::NotJson)
+        read_batch(token, &LiveKeys(&memory), &self.config)
     }
+}
+
+/// Reads a batch of the feed: signed by the issuer, for this edge, now.
+///
+/// # Errors
+/// [`Refusal`].
+pub(crate) fn read_batch(token: &str, keys: &impl KeyLookup, config: &EdgeConfig) -> Result<Batch, Refusal> {
+    let (json, _) = verify_signed(token, TokenKind::FeedBatch, keys)?;
+    let audiences = [config.edge_id.to_string()];
+    let expect = Expect { issuer: &config.issuer, audiences: &audiences, now: clock::now(), max_life_s: 300 };
+    expect.check(&CommonClaims::from_json(&json)?)?;
+    Batch::from_json(&json).map_err(|_| Refusal::NotJson)
 }
 
 /// Says that no fetch is under way any more, even if the fetch is given up.

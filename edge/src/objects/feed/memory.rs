@@ -1,13 +1,13 @@
 //! What the feed object knows, in memory and in its storage.
 
 use super::{SyncAnswer, SyncQuery};
-use margrave_shared::event::{Ended, Event};
+use margrave_shared::event::{Batch, Ended, Event};
+use margrave_shared::event_log::{Change, EventLog, NotTaken};
 use margrave_shared::id::Kid;
 use margrave_shared::jwk::KeySet;
 use margrave_shared::revocation::Cursor;
 use margrave_shared::time::UnixMs;
 use margrave_shared::token::KeyLookup;
-use margrave_shared::token::expect::LEEWAY_S;
 use serde::Deserialize;
 use worker::{SqlStorage, State};
 
@@ -16,9 +16,10 @@ const TABLES: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
 ];
 const ALL_EVENTS: &str = "SELECT event AS value FROM events";
-const PUT_EVENT: &str = "INSERT INTO events (seq, event) VALUES (?, ?) ON CONFLICT (seq) DO NOTHING";
-const DELETE_EVENT: &str = "DELETE FROM events WHERE seq = ?";
+const PUT_EVENT: &str =
+    "INSERT INTO events (seq, event) VALUES (?, ?) ON CONFLICT (seq) DO UPDATE SET event = excluded.event";
 const DELETE_EVENTS: &str = "DELETE FROM events";
+const DELETE_EVENT: &str = "DELETE FROM events WHERE seq = ?";
 const FACT: &str = "SELECT value FROM facts WHERE name = ?";
 const PUT_FACT: &str =
     "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -43,8 +44,7 @@ pub(super) struct Keys {
 #[derive(Debug)]
 pub(super) struct Memory {
     sql: SqlStorage,
-    cursor: Cursor,
-    events: Vec<Event>,
+    log: EventLog,
     keys: Option<Keys>,
     /// Counts the sets of this instance; a restart begins at the time of the fetch, so that no two sets share one.
     keys_version: i64,
@@ -54,11 +54,15 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Reads the storage. What cannot be read is fetched anew.
-    pub(super) fn load(state: &State) -> Self {
+    pub(super) fn load(state: &State, now: UnixMs) -> Self {
         let sql = state.storage().sql();
         for table in TABLES {
             let _ = sql.exec(table, None);
         }
+        Self::read(sql, now.0)
+    }
+
+    fn read(sql: SqlStorage, revision: i64) -> Self {
         let fact = |name: &str| {
             let rows: Vec<ValueRow> = sql.exec(FACT, vec![name.into()]).ok()?.to_array().ok()?;
             rows.into_iter().next().map(|row| row.value)
@@ -66,9 +70,8 @@ impl Memory {
         let number = |name: &str| fact(name).and_then(|text| text.parse::<i64>().ok());
         let rows: Vec<ValueRow> =
             sql.exec(ALL_EVENTS, None).and_then(|cursor| cursor.to_array()).unwrap_or_default();
-        let mut events: Vec<Event> =
+        let events: Vec<Event> =
             rows.iter().filter_map(|row| serde_json::from_str(&row.value).ok()).collect();
-        events.sort_by_key(|event| event.seq);
         let keys = match (fact("keys"), number("keys_fetched_at")) {
             (Some(text), Some(at)) => {
                 KeySet::parse(text.as_bytes()).ok().map(|set| Keys { text, set, fetched_at: UnixMs(at) })
@@ -82,8 +85,7 @@ impl Memory {
             _ => Cursor::default(),
         };
         Self {
-            cursor,
-            events,
+            log: EventLog::new(cursor, events, revision),
             keys_version: keys.as_ref().map_or(0, |keys| keys.fetched_at.0),
             keys,
             heard_at: UnixMs(number("heard_at").unwrap_or(0)),
@@ -97,7 +99,7 @@ impl Memory {
 
     /// Where the object stands.
     pub(super) const fn cursor(&self) -> &Cursor {
-        &self.cursor
+        self.log.cursor()
     }
 
     /// The keys.
@@ -116,66 +118,98 @@ impl Memory {
         Ok(())
     }
 
-    /// The issuer was heard, and has said this. Storage first: what an isolate may learn survives a restart.
+    /// The issuer was heard, and has said this.
     pub(super) fn advance(
         &mut self,
         replaces: bool,
         events: Vec<Event>,
         cursor: Cursor,
+        began: UnixMs,
         now: UnixMs,
     ) -> worker::Result<()> {
-        if replaces {
-            self.sql.exec(DELETE_EVENTS, None)?;
+        let moved = cursor != *self.log.cursor();
+        let mut change = self.log.pull(replaces, events, cursor, began);
+        change.gone.extend(self.log.forget_dead(now));
+        let stored = self.store_pull(replaces, moved, &change, now);
+        if stored.is_ok() {
+            self.heard_at = now;
         }
-        for event in &events {
+        self.believe_storage_after(stored)
+    }
+
+    fn store_pull(&self, replaces: bool, moved: bool, change: &Change, now: UnixMs) -> worker::Result<()> {
+        if replaces {
+            // Should it fail half way, there is no epoch, and everything is loaded anew.
+            self.put_fact("epoch", "")?;
+            self.sql.exec(DELETE_EVENTS, None)?;
+            let new = self.log.events().cloned().collect();
+            self.store(&Change { gone: Vec::new(), new })?;
+        } else {
+            self.store(change)?;
+        }
+        // The cursor last: what it has passed is stored.
+        if moved || replaces {
+            self.put_fact("seq", &self.log.cursor().seq.to_string())?;
+            self.put_fact("epoch", &self.log.cursor().epoch)?;
+        }
+        self.put_fact("heard_at", &now.0.to_string())
+    }
+
+    /// What could not be stored is not known either: a repetition would take it for stored.
+    fn believe_storage_after<T>(&mut self, stored: worker::Result<T>) -> worker::Result<T> {
+        if stored.is_err() {
+            *self = Self::read(self.sql.clone(), self.log.revision() + 1);
+        }
+        stored
+    }
+
+    /// The issuer has pushed this. It moves no cursor, and does not count as having been heard: who replays old pushes
+    /// must not make a silent feed look alive.
+    pub(super) fn push(&mut self, batch: Batch, now: UnixMs) -> worker::Result<Result<Change, NotTaken>> {
+        let mut change = match self.log.push(batch, now) {
+            Ok(change) => change,
+            Err(not_taken) => return Ok(Err(not_taken)),
+        };
+        change.gone = self.log.forget_dead(now);
+        let stored = self.store(&change);
+        self.believe_storage_after(stored)?;
+        Ok(Ok(change))
+    }
+
+    /// Up to where nothing is missing.
+    pub(super) fn position(&self) -> Cursor {
+        Cursor { epoch: self.log.cursor().epoch.clone(), seq: self.log.known() }
+    }
+
+    fn store(&self, change: &Change) -> worker::Result<()> {
+        for seq in &change.gone {
+            self.sql.exec(DELETE_EVENT, vec![seq.to_string().into()])?;
+        }
+        for event in &change.new {
             let text = serde_json::to_string(event).unwrap_or_default();
             self.sql.exec(PUT_EVENT, vec![event.seq.to_string().into(), text.into()])?;
         }
-        if cursor != self.cursor {
-            self.put_fact("epoch", &cursor.epoch)?;
-            self.put_fact("seq", &cursor.seq.to_string())?;
-        }
-        self.put_fact("heard_at", &now.0.to_string())?;
-        if replaces {
-            self.events = events;
-        } else {
-            self.events.extend(events);
-        }
-        self.cursor = cursor;
-        self.heard_at = now;
-        self.forget_dead(now)
-    }
-
-    fn forget_dead(&mut self, now: UnixMs) -> worker::Result<()> {
-        let alive_from = now.seconds() - LEEWAY_S;
-        let is_dead = |event: &Event| event.until != 0 && event.until <= alive_from;
-        for event in self.events.iter().filter(|event| is_dead(event)) {
-            self.sql.exec(DELETE_EVENT, vec![event.seq.to_string().into()])?;
-        }
-        self.events.retain(|event| !is_dead(event));
         Ok(())
     }
 
-    /// Whether a key is refused for ever.
+    /// Whether a key is refused for ever. A pushed event does not say so alone: by a forged one the issuer could be shut
+    /// out together with the cure.
     pub(super) fn is_retired(&self, kid: &Kid) -> bool {
-        self.events
-            .iter()
+        self.log
+            .pulled()
             .any(|event| matches!(&event.ended, Ended::SigningKey { kid: ended } if ended == kid))
     }
 
     /// What an isolate lacks.
     pub(super) fn since(&self, query: &SyncQuery, now: UnixMs, has_feed: bool) -> SyncAnswer {
-        let continues = query.epoch == self.cursor.epoch && query.seq <= self.cursor.seq;
-        let from = if continues { query.seq } else { 0 };
-        let events = if continues && from == self.cursor.seq {
-            Vec::new()
-        } else {
-            self.events.iter().filter(|event| event.seq > from).cloned().collect()
-        };
+        let cursor = Cursor { epoch: query.epoch.clone(), seq: query.seq };
+        let (replaces, events) = self.log.since(&cursor, query.revision);
         SyncAnswer {
-            epoch: self.cursor.epoch.clone(),
-            seq: self.cursor.seq,
-            replaces: !continues,
+            epoch: self.log.cursor().epoch.clone(),
+            seq: self.log.cursor().seq,
+            known: self.log.known(),
+            revision: self.log.revision(),
+            replaces,
             events,
             heard_ms_ago: if has_feed { now.since(self.heard_at).max(0) } else { 0 },
             keys: self

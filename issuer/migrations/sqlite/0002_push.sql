@@ -1,0 +1,14 @@
+-- Where an edge takes endings that are pushed to it (RFC 8935); none = it pulls only.
+ALTER TABLE edges ADD COLUMN push_url TEXT;
+
+-- Pushes that were in vain, one row for each number at which an edge stopped taking them. It has the endings by its pull,
+-- or will.
+CREATE TABLE dead_letters (
+  edge_id TEXT NOT NULL REFERENCES edges (id),
+  from_seq INTEGER NOT NULL,
+  to_seq INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  error TEXT NOT NULL,
+  PRIMARY KEY (edge_id, from_seq)
+) STRICT;
