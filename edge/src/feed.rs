@@ -5,7 +5,7 @@
 
 use crate::budget::{self, FIRST_LOAD, OBJECT, within};
 use crate::clock;
-use crate::config::{EdgeConfig, FEED, Isolates};
+use crate::config::{EdgeConfig, FEED};
 use crate::gate::Corridor;
 use crate::objects::feed::{PUSH_URL, Pushed, SyncAnswer, SyncQuery, read_batch};
 use crate::verify::Verified;
@@ -20,7 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use wasm_bindgen::JsValue;
-use worker::{Delay, Env, Method, Request, RequestInit};
+use worker::{Env, Method, Request, RequestInit};
 
 /// What an isolate knows.
 #[derive(Debug, Clone)]
@@ -38,8 +38,10 @@ pub(crate) struct FeedView {
     keys_version: i64,
     /// From when on the keys are not used any more.
     keys_usable_until: UnixMs,
-    /// When the object last answered.
+    /// When the object was asked that has answered last.
     synced_at: UnixMs,
+    /// Which question that was.
+    question: u64,
     /// When the object last heard from the issuer.
     heard_at: UnixMs,
 }
@@ -48,6 +50,8 @@ thread_local! {
     static VIEW: RefCell<Option<Rc<FeedView>>> = const { RefCell::new(None) };
     /// When this isolate last asked in the background.
     static ASKED_AT: Cell<UnixMs> = const { Cell::new(UnixMs(0)) };
+    /// Counts the questions of this isolate.
+    static QUESTIONS: Cell<u64> = const { Cell::new(0) };
     /// When this isolate last asked for an unknown key.
     static MISSED_AT: Cell<UnixMs> = const { Cell::new(UnixMs(0)) };
 }
@@ -71,6 +75,7 @@ impl FeedView {
             keys_version: 0,
             keys_usable_until: UnixMs(0),
             synced_at: UnixMs(0),
+            question: 0,
             heard_at: UnixMs(0),
         }
     }
@@ -160,9 +165,11 @@ pub(crate) async fn fresh(
             // So does one that was idle: the object may have to ask the issuer first.
             let idle = present.as_ref().is_none_or(|view| now.since(view.synced_at) > IDLE_MS);
             let limit = if idle { FIRST_LOAD } else { OBJECT };
+            let longest_ms = config.revocations.poll_ms + limit.as_millis() as i64;
             match sync(&corridor.env, config, None, limit).await {
-                Ok(view) => view,
-                Err(_) => match (present, on_failure) {
+                // An answer that was overtaken leaves the view as it is, which may have been put out of use.
+                Ok(view) if clock::now().since(view.synced_at) <= longest_ms => view,
+                _ => match (present, on_failure) {
                     (Some(view), OnStateFailure::Stale { ms }) if now.since(view.synced_at) < ms => view,
                     _ => return Err(ErrorCode::StateUnavailable),
                 },
@@ -223,6 +230,9 @@ async fn sync(
         keys_version: before.as_ref().map_or(0, |view| view.keys_version),
         missing: missing.cloned(),
     };
+    let question = QUESTIONS.get() + 1;
+    QUESTIONS.set(question);
+    let asked_at = clock::now();
     let call = async {
         let stub = env.durable_object(FEED)?.get_by_name("feed")?;
         let mut response = stub.fetch_with_str(&query.print()).await?;
@@ -236,12 +246,14 @@ async fn sync(
     // present view if that still stands where we asked from, and dropped if it has moved on.
     let now = clock::now();
     let newest = match (present(), before) {
-        (Some(held), Some(from)) if (&held.cursor, held.revision) == (&from.cursor, from.revision) => {
-            Rc::new(held.take_in(answer, config, now))
+        (Some(held), Some(from))
+            if (&held.cursor, held.revision) == (&from.cursor, from.revision) && held.question < question =>
+        {
+            Rc::new(FeedView { question, ..held.take_in(answer, config, asked_at) })
         }
         // Moved on, or loaded by somebody else: only keys that are newer still count.
         (Some(held), _) => Rc::new(held.take_keys(answer, config, now)),
-        (None, _) => Rc::new(FeedView::blank().take_in(answer, config, now)),
+        (None, _) => Rc::new(FeedView { question, ..FeedView::blank().take_in(answer, config, asked_at) }),
     };
     VIEW.set(Some(Rc::clone(&newest)));
     Ok(newest)
@@ -288,10 +300,6 @@ pub(crate) async fn push(corridor: &Corridor, token: String) -> Result<Standing,
         Ok(Pushed::NotStored) | Err(_) => return Err(ErrorCode::StateUnavailable),
     };
     learn(corridor, &standing.position).await?;
-    if config.revocations.isolates == Isolates::Many {
-        // The others have asked by then, or admit nothing.
-        Delay::from(Duration::from_millis(config.revocations.poll_ms.unsigned_abs())).await;
-    }
     Ok(standing)
 }
 
@@ -300,13 +308,14 @@ async fn learn(corridor: &Corridor, position: &Cursor) -> Result<(), ErrorCode> 
     // An answer that another one has overtaken is dropped, so that a second question may be needed.
     for _ in 0..3 {
         let Ok(view) = sync(&corridor.env, &corridor.config, None, OBJECT).await else { break };
-        if view.cursor.epoch != position.epoch || view.known >= position.seq {
+        if view.cursor.epoch == position.epoch && view.known >= position.seq {
             return Ok(());
         }
     }
-    // Then it must not judge by what it has.
+    // Then it must not judge by what it has, nor by an answer to a question of before.
     if let Some(view) = present() {
-        VIEW.set(Some(Rc::new(FeedView { synced_at: UnixMs(0), ..(*view).clone() })));
+        let question = QUESTIONS.get();
+        VIEW.set(Some(Rc::new(FeedView { synced_at: UnixMs(0), question, ..(*view).clone() })));
     }
     Err(ErrorCode::StateUnavailable)
 }

@@ -1,12 +1,12 @@
 //! `E/.margrave/…`: the edge's own routes.
 
-use crate::config::ACCOUNTS;
+use crate::config::{ACCOUNTS, Isolates};
 use crate::gate::Corridor;
 use crate::respond::Refused;
 use crate::{body, clock, feed, refusals, sessions, verify};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::event::MAX_PUSH_BYTES;
-use margrave_shared::header::{Credential, FEED_POSITION, read_authorization};
+use margrave_shared::header::{Credential, FEED_LATER, FEED_POSITION, read_authorization};
 use margrave_shared::permission::print_scope;
 use margrave_shared::route_policy::{OnStateFailure, RoutePolicy};
 use worker::{Headers, Request, Response};
@@ -42,7 +42,7 @@ async fn events(corridor: &Corridor, mut request: Request) -> Result<Response, R
         Err(_) => Err(ErrorCode::InvalidRequest),
     };
     let written = match pushed {
-        Ok(standing) => stands(&standing),
+        Ok(standing) => stands(&standing, corridor.config.revocations.isolates),
         Err(ErrorCode::InvalidRequest) => {
             refusals::count(ErrorCode::InvalidRequest);
             Response::from_json(&serde_json::json!({ "err": "invalid_request", "description": "not taken" }))
@@ -54,8 +54,12 @@ async fn events(corridor: &Corridor, mut request: Request) -> Result<Response, R
 }
 
 /// Says where the edge stands; 409 when the batch does not continue there.
-fn stands(standing: &feed::Standing) -> worker::Result<Response> {
+fn stands(standing: &feed::Standing, isolates: Isolates) -> worker::Result<Response> {
     let headers = Headers::new();
+    if isolates == Isolates::Many {
+        // The others hear with their next question.
+        headers.set(FEED_LATER, "poll")?;
+    }
     headers.set(FEED_POSITION, &standing.position.to_string())?;
     let status = if standing.taken { 202 } else { 409 };
     Ok(Response::empty()?.with_headers(headers).with_status(status))

@@ -27,6 +27,8 @@ pub const ATTEMPT: &str = "margrave-attempt";
 pub const PROPAGATED: &str = "margrave-propagated";
 /// From the edge, with its answer to a push: up to where no ending is missing there, `<epoch>:<seq>`.
 pub const FEED_POSITION: &str = "margrave-feed-position";
+/// From the edge, with its answer to a push: there are isolates that hear of it later only.
+pub const FEED_LATER: &str = "margrave-feed-later";
 /// From the edge to the issuer: when the edge last saw activity in the session that a refresh is for,
 /// `<sid>;<unix ms>`.
 pub const SESSION_SEEN: &str = "margrave-session-seen";

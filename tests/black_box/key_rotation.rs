@@ -5,7 +5,8 @@ use crate::system::up;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-fn kid(token: &str) -> String {
+/// The key that signed a token.
+pub(crate) fn kid(token: &str) -> String {
     let header = margrave_shared::base64::decode_url(token.split('.').next().unwrap()).unwrap();
     let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
     header["kid"].as_str().unwrap().to_owned()

@@ -1,8 +1,9 @@
 //! Endings are pushed to the edge: what that buys, and what it cannot do.
 
-use crate::http::{Answer, send};
+use crate::http::{Answer, basic, post_text, send};
+use crate::key_rotation::kid;
 use crate::revocation::until_refused;
-use crate::system::{LoggedIn, System, up};
+use crate::system::{LoggedIn, System, claims, up};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
@@ -120,6 +121,68 @@ async fn what_is_said_to_be_propagated_is_refused_from_then_on() {
         // At once, though this edge looks every ten seconds only.
         assert_eq!(system.call("/api/x", &person.access).await.expect(401).code(), "session_ended");
     }
+}
+
+/// Every kind of ending that there is, with the issuer and then the edge gone right after the answer.
+#[tokio::test]
+async fn whatever_kind_is_said_to_be_propagated_stays_refused_with_the_issuer_gone() {
+    let mut system = up(&["edge.revocations.poll_ms=10000"]).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let form = "application/x-www-form-urlencoded";
+    let told = |answer: &Answer| assert_eq!(answer.header("margrave-propagated"), Some("true"));
+    let mut ended = Vec::new();
+
+    // A token. Of one that is none the answer says as much.
+    let token = system.key_token().await;
+    let key = [("authorization", basic(system.fact("key_id"), system.fact("key_secret")))];
+    let key: Vec<(&str, &str)> = key.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for text in ["nonsense", &token] {
+        let answer = post_text(&system.issuer("/oauth/revoke"), &key, form, format!("token={text}")).await;
+        told(&answer.expect(200));
+    }
+    ended.push(token);
+    // A session.
+    let person = system.log_in().await;
+    system.call("/api/x", &person.access).await.expect(200);
+    assert!(system.log_out(&person).await);
+    ended.push(person.access);
+    // An account.
+    let person = system.log_in().await;
+    system.call("/api/x", &person.access).await.expect(200);
+    let account = claims(&person.access)["account_id"].as_str().unwrap().to_owned();
+    told(&system.admin("POST", &format!("/accounts/{account}/disable"), None).await.expect(204));
+    ended.push(person.access);
+    // A merchant's key.
+    let merchant = system.fact("merchant_id").to_owned();
+    let body = serde_json::json!({ "permissions": ["read"] });
+    let made = system.admin("POST", &format!("/merchants/{merchant}/keys"), Some(body)).await.expect(201);
+    let (id, secret) = (made.text("key_id"), made.text("secret"));
+    let grant = "grant_type=client_credentials".to_owned();
+    let authorization = basic(&id, &secret);
+    let answer =
+        post_text(&system.issuer("/oauth/token"), &[("authorization", &authorization)], form, grant).await;
+    let of_key = answer.expect(200).text("access_token");
+    system.call("/api/x", &of_key).await.expect(200);
+    told(&system.admin("DELETE", &format!("/merchants/{merchant}/keys/{id}"), None).await.expect(204));
+    ended.push(of_key);
+    // A signing key, with the tokens that nobody has ended otherwise.
+    let signed = system.key_token().await;
+    system.call("/api/x", &signed).await.expect(200);
+    let retire = format!("/signing-keys/{}/retire", kid(&signed));
+    told(&system.admin("POST", &retire, None).await.expect(204));
+    ended.push(signed);
+
+    system.signal("issuer_pid", "-STOP");
+    for token in &ended {
+        system.call("/api/x", token).await.expect(401);
+    }
+    // What was acknowledged lies in storage, pulled or not.
+    system.crash_and_restart("edge_pid").await;
+    for token in &ended {
+        system.call("/api/x", token).await.expect(401);
+    }
+    let alive = system.key_token().await;
+    system.call("/api/x", &alive).await.expect(200);
 }
 
 #[tokio::test]

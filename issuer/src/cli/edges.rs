@@ -18,7 +18,7 @@ pub(super) enum Command {
         /// Its name.
         name: String,
         /// Its Ed25519 public key in base64url (43 characters).
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         public_key: String,
         /// The merchants it stands in front of, separated by commas; `*` for all must be written out.
         #[arg(long)]
@@ -98,7 +98,7 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
             output.print(&lines.join("\n"), &json!({ "dead_letters": listed }));
         }
         Command::RenewFeed => {
-            revocations::renew(app, "operator", &Caller::operator()).await?;
+            revocations::renew(app, &Caller::operator()).await?;
             output.print("every edge loads the feed anew", &json!({ "renewed": true }));
         }
         Command::Disable { edge } => {

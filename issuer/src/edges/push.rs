@@ -7,10 +7,9 @@
 use super::{find_edges, store};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::http::context::Caller;
 use crate::revocations::batch::batch_after;
-use crate::revocations::{renew, store::find_head};
-use margrave_shared::header::FEED_POSITION;
+use crate::revocations::{renew_if_behind, store::find_head};
+use margrave_shared::header::{FEED_LATER, FEED_POSITION};
 use margrave_shared::id::EdgeId;
 use margrave_shared::revocation::Cursor;
 use std::collections::HashMap;
@@ -72,10 +71,7 @@ async fn look(app: &App, heads: &watch::Sender<Cursor>) -> Result<(), Failure> {
     let head = find_head(&mut app.db.glance().await?).await?;
     let known = heads.borrow().clone();
     if head.epoch == known.epoch && head.seq < known.seq {
-        // A restore, or a database that another one has taken over from. Numbers that follow were given out before.
-        tracing::error!(%known, %head, "the feed is shorter than it was; every edge loads it anew");
-        renew(app, "system", &Caller::default()).await?;
-        return Ok(());
+        return renew_if_behind(app, &known).await;
     }
     heads.send_if_modified(|known| {
         let moved = *known != head;
@@ -131,16 +127,24 @@ async fn push_to(app: Arc<App>, edge: EdgeId, url: String, mut heads: watch::Rec
         let from =
             position.clone().filter(|stands| stands.epoch == head.epoch).unwrap_or_else(|| head.clone());
         let why = match deliver(&app, &edge, &url, &from).await {
-            Ok(stands) if position.as_ref() != Some(&stands) => {
-                if in_vain > 0 {
-                    tracing::info!(%edge, "the edge takes pushes again");
+            Ok(answer) => match judge(&app, position.as_ref(), &answer.position).await {
+                Ok(moves) => {
+                    if answer.everywhere {
+                        app.propagation.stands(&edge, answer.position.clone());
+                    }
+                    let text = answer.position.to_string();
+                    position = Some(answer.position);
+                    if moves {
+                        if in_vain > 0 {
+                            tracing::info!(%edge, "the edge takes pushes again");
+                        }
+                        in_vain = 0;
+                        continue;
+                    }
+                    format!("it stays at {text}")
                 }
-                in_vain = 0;
-                app.propagation.stands(&edge, stands.clone());
-                position = Some(stands);
-                continue;
-            }
-            Ok(stands) => format!("it stays at {stands}"),
+                Err(error) => error.to_string(),
+            },
             Err(InVain::Theirs(why)) => why,
             Err(InVain::Ours(error)) => {
                 tracing::error!(%edge, %error, "a push cannot be made");
@@ -154,22 +158,44 @@ async fn push_to(app: Arc<App>, edge: EdgeId, url: String, mut heads: watch::Rec
         }
         in_vain += 1;
         if in_vain >= PAUSES.len() {
-            give_up(&app, &edge, from.seq, head.seq, in_vain, &why).await;
+            let stopped_at = position.as_ref().map_or(0, |stands| stands.seq);
+            give_up(&app, &edge, stopped_at, head.seq, in_vain, &why).await;
         }
         let pause = PAUSES.get(in_vain - 1).or(PAUSES.last()).copied().unwrap_or_default();
         tokio::time::sleep(pause).await;
     }
 }
 
+/// Whether an edge has moved on. One that is further than the feed is a proof that the feed was longer once.
+async fn judge(app: &App, before: Option<&Cursor>, stands: &Cursor) -> Result<bool, Failure> {
+    let head = find_head(&mut app.db.glance().await?).await?;
+    if stands.epoch == head.epoch && stands.seq > head.seq {
+        renew_if_behind(app, stands).await?;
+        return Err(Failure::Internal("it is further than the feed"));
+    }
+    let same_epoch = before.filter(|before| before.epoch == stands.epoch);
+    Ok(same_epoch.map_or(before.is_none() || stands.epoch == head.epoch, |before| stands.seq > before.seq))
+}
+
+/// What an edge answers.
+struct Standing {
+    /// Up to where it misses nothing.
+    position: Cursor,
+    /// Whether that is so in all its isolates.
+    everywhere: bool,
+}
+
 /// Posts what came after a place; gives where the edge says that it stands now.
-async fn deliver(app: &App, edge: &EdgeId, url: &str, after: &Cursor) -> Result<Cursor, InVain> {
+async fn deliver(app: &App, edge: &EdgeId, url: &str, after: &Cursor) -> Result<Standing, InVain> {
     let batch = batch_after(app, edge, after).await.map_err(InVain::Ours)?;
     let answer = app.fetcher.post(url, "application/secevent+jwt", batch).await;
     let answer = answer.map_err(|error| InVain::Theirs(error.to_string()))?;
     let position = answer.headers.get(FEED_POSITION).and_then(|value| Cursor::parse(value.to_str().ok()?));
     match (answer.status, position) {
         // RFC 8935 §2.2: accepted is 202. With 409 it says from where it would be.
-        (202 | 409, Some(position)) => Ok(position),
+        (202 | 409, Some(position)) => {
+            Ok(Standing { position, everywhere: !answer.headers.contains_key(FEED_LATER) })
+        }
         (status, _) => Err(InVain::Theirs(format!("it answers {status}"))),
     }
 }

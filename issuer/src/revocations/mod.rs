@@ -61,11 +61,24 @@ pub(crate) async fn noting_endings<T>(work: impl Future<Output = T>) -> (T, Opti
 
 /// Gives the feed a new epoch: every edge loads everything anew. To be done after a restore, since the numbers that
 /// follow have been given out before.
-pub(crate) async fn renew(app: &App, actor: &str, caller: &Caller) -> Result<(), Failure> {
+pub(crate) async fn renew(app: &App, caller: &Caller) -> Result<(), Failure> {
     let mut tx = app.db.begin().await?;
     store::update_epoch(&mut tx, &uuid_v4(app.entropy.bytes())).await?;
-    let entry = Entry::done("feed.renew").actor(actor);
+    let entry = Entry::done("feed.renew").actor("operator");
     app.audit.write(&mut tx, entry, caller, app.clock.now(), app.entropy.bytes()).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Gives the feed a new epoch if it is shorter than somebody has seen it: after a restore, or when a replica took over that
+/// lagged behind. One statement that writes, so that it is the database itself that is asked, and done once.
+pub(crate) async fn renew_if_behind(app: &App, seen: &Cursor) -> Result<(), Failure> {
+    let mut tx = app.db.begin().await?;
+    if !store::update_epoch_behind(&mut tx, &uuid_v4(app.entropy.bytes()), seen).await? {
+        return Ok(());
+    }
+    tracing::error!(%seen, "the feed is shorter than it was; every edge loads it anew");
+    let entry = Entry::done("feed.renew").actor("system");
+    app.audit.write(&mut tx, entry, &Caller::default(), app.clock.now(), app.entropy.bytes()).await?;
     Ok(tx.commit().await?)
 }
 

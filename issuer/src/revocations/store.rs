@@ -7,6 +7,7 @@ use margrave_shared::time::UnixMs;
 
 const ENSURE: &str = "INSERT INTO feed (id, epoch, seq) VALUES (1, $1, 0) ON CONFLICT (id) DO NOTHING";
 const RENEW: &str = "UPDATE feed SET epoch = $1 WHERE id = 1";
+const RENEW_BEHIND: &str = "UPDATE feed SET epoch = $1 WHERE id = 1 AND epoch = $2 AND seq < $3";
 const HEAD: &str = "SELECT epoch, seq FROM feed WHERE id = 1";
 const NEXT: &str = "UPDATE feed SET seq = seq + 1 WHERE id = 1 RETURNING epoch, seq";
 const INSERT: &str =
@@ -18,7 +19,7 @@ const DELETE_DEAD: &str = "DELETE FROM feed_events WHERE seq IN
     (SELECT seq FROM feed_events WHERE until_s <> 0 AND until_s < $1 ORDER BY until_s LIMIT $2)";
 
 #[cfg(test)]
-const ALL: &[&str] = &[ENSURE, RENEW, HEAD, NEXT, INSERT, FIND_AFTER, FIND_LIVE, DELETE_DEAD];
+const ALL: &[&str] = &[ENSURE, RENEW, RENEW_BEHIND, HEAD, NEXT, INSERT, FIND_AFTER, FIND_LIVE, DELETE_DEAD];
 
 pub(super) async fn ensure_feed(tx: &mut Tx, epoch: &str) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(ENSURE).bind(epoch).execute(c).await.map(|_| ()))
@@ -26,6 +27,21 @@ pub(super) async fn ensure_feed(tx: &mut Tx, epoch: &str) -> Result<(), StorageE
 
 pub(super) async fn update_epoch(tx: &mut Tx, epoch: &str) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(RENEW).bind(epoch).execute(c).await.map(|_| ()))
+}
+
+/// Gives a new epoch to a feed that is shorter than somebody has seen it; gives whether it was.
+pub(super) async fn update_epoch_behind(
+    tx: &mut Tx,
+    epoch: &str,
+    seen: &Cursor,
+) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(RENEW_BEHIND)
+        .bind(epoch)
+        .bind(&seen.epoch)
+        .bind(seen.seq)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
 }
 
 /// The feed's epoch and last number.

@@ -13,6 +13,7 @@ use crate::tools::{Tools, run as run_tool};
 use crate::{Outcome, ports, up};
 use argon2::{Algorithm, Argon2, Params, Version};
 use margrave_shared::base64;
+use margrave_shared::header::PROPAGATED;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -25,14 +26,15 @@ pub(super) const OIDC_PROVIDER: &str = "9.13.3";
 const FAMILIES: usize = 96;
 
 /// An issuer with the demo in it.
-struct Running {
+pub(super) struct Running {
     process: Process,
     issuer: Issuer,
     demo: Demo,
+    secrets: Secrets,
 }
 
 impl Running {
-    async fn start(folder: &Path, name: &str, postgres: Option<&str>) -> Outcome<Self> {
+    pub(super) async fn start(folder: &Path, name: &str, postgres: Option<&str>) -> Outcome<Self> {
         let state = folder.join(name);
         std::fs::create_dir_all(&state).map_err(|error| format!("{}: {error}", state.display()))?;
         let secrets = Secrets::new()?;
@@ -42,7 +44,49 @@ impl Running {
         let issuer = Issuer::new("server", &state, port, postgres, &secrets, &settings)?;
         let demo = Demo::ensure(&state, &issuer, &secrets, postgres.is_some()).await?;
         let process = issuer.start().await?;
-        Ok(Self { process, issuer, demo })
+        Ok(Self { process, issuer, demo, secrets })
+    }
+
+    pub(super) async fn stop(self) {
+        self.process.stop().await;
+    }
+
+    pub(super) fn url(&self) -> &str {
+        self.issuer.url()
+    }
+
+    pub(super) fn edge_id(&self) -> &str {
+        &self.demo.edge_id
+    }
+
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Lets the edge's pushes go somewhere.
+    pub(super) async fn push_to(&self, url: &str) -> Outcome<()> {
+        self.issuer.ask(&["edges", "set-push", &self.demo.edge_id, url], None).await.map(|_| ())
+    }
+
+    /// A token of the demo's key.
+    pub(super) async fn token_of_a_key(&self, client: &reqwest::Client) -> Outcome<String> {
+        let Post { url, authorization, media_type, body } = self.tokens_of_a_key();
+        let request = client.post(url).header("authorization", authorization);
+        text(&answer(request.header("content-type", media_type).body(body)).await?, "access_token")
+    }
+
+    /// Revokes a token; gives whether the answer says that every edge knows.
+    pub(super) async fn revoke(&self, client: &reqwest::Client, token: &str) -> Outcome<bool> {
+        let Post { authorization, media_type, .. } = self.tokens_of_a_key();
+        let request =
+            client.post(format!("{}/oauth/revoke", self.url())).header("authorization", authorization);
+        let request = request.header("content-type", media_type).body(format!("token={token}"));
+        let answer = request.send().await.map_err(|error| error.to_string())?;
+        let propagated = answer.headers().get(PROPAGATED).map(|value| value == "true");
+        match (answer.status().as_u16(), propagated) {
+            (200, Some(propagated)) => Ok(propagated),
+            (status, _) => Err(format!("a revocation is answered with {status}")),
+        }
     }
 
     fn tokens_of_a_key(&self) -> Post {
@@ -173,7 +217,7 @@ pub(super) async fn measure(
         }
     }
     for (_, running) in issuers {
-        running.process.stop().await;
+        running.stop().await;
     }
     server.stop().await;
     Ok(())

@@ -121,6 +121,10 @@ impl Contenders {
         workerd::start(tools, &plan).await
     }
 
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
+    }
+
     pub(super) fn issuer_url(&self) -> &str {
         &self.issuer
     }

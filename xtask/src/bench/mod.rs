@@ -6,6 +6,7 @@
 mod border;
 mod centre;
 mod contenders;
+mod endings;
 mod envoy;
 mod load;
 mod peers;
@@ -26,7 +27,7 @@ use tokens::Tokens;
 /// Options of `bench`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Which ones, of B1 B2 B3 B5 B6 B7 B8 B9 B10; without any, all of these, and `docs/benchmarks.md` is written.
+    /// Which ones, of B1 B2 B3 B4 B5 B6 B7 B8 B9 B10; without any, all of these, and `docs/benchmarks.md` is written.
     ids: Vec<String>,
     /// How many interleaved rounds.
     #[arg(long, default_value_t = 5)]
@@ -42,7 +43,7 @@ impl Options {
     }
 }
 
-const KNOWN: [&str; 9] = ["B1", "B2", "B3", "B5", "B6", "B7", "B8", "B9", "B10"];
+const KNOWN: [&str; 10] = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10"];
 
 /// Sessions that take turns in B1.
 const SESSIONS: usize = 5000;
@@ -103,6 +104,9 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
                 report.add(Row::ratio("B3", &what, least.unwrap_or(0.0), refused, passed));
             }
         }
+    }
+    if wanted("B4") {
+        endings::measure(&tools, &contenders, &plan, &mut report).await?;
     }
     if wanted("B5") {
         border::object_calls(&tools, &contenders, &tokens, &plan, &mut report).await?;

@@ -2,7 +2,7 @@
 //!
 //! Inside one object futures may be shared, so whoever comes while a first load is under way waits for it.
 
-use super::memory::{LiveKeys, Memory};
+use super::memory::{LiveKeys, Memory, Pulled};
 use super::{Pushed, SyncAnswer, SyncQuery};
 use crate::budget::within;
 use crate::clock;
@@ -10,6 +10,7 @@ use crate::config::EdgeConfig;
 use crate::issuer::{self, IssuerCall};
 use margrave_shared::claims::CommonClaims;
 use margrave_shared::event::{Batch, Ended};
+use margrave_shared::event_log::NotTaken;
 use margrave_shared::id::Kid;
 use margrave_shared::jwk::KeySet;
 use margrave_shared::jwk::set::MAX_SET_BYTES;
@@ -60,7 +61,7 @@ impl Follower {
         Self {
             env,
             config,
-            memory: RefCell::new(Memory::load(state, clock::now())),
+            memory: RefCell::new(Memory::load(state)),
             following: Cell::new(false),
             awaiting_word: Cell::new(false),
             fetching: Cell::new(false),
@@ -170,11 +171,12 @@ impl Follower {
 
     /// One poll, and as many pages as it takes to reach the head.
     async fn poll(&self, wait_s: u64) -> Result<(), ()> {
-        let began = clock::now();
+        let began = self.memory.borrow_mut().tick();
+        let from = self.memory.borrow().pull_from();
         let mut wait_s = wait_s;
         let mut staged = Vec::new();
         let mut replaces = false;
-        let mut cursor = self.memory.borrow().cursor().clone();
+        let mut cursor = from.clone();
         loop {
             let token = self.fetch_batch(&cursor, wait_s).await?;
             let batch = match self.read_batch(&token) {
@@ -219,7 +221,10 @@ impl Follower {
         }
         let retired = staged.iter().any(|event| matches!(event.ended, Ended::SigningKey { .. }));
         let now = clock::now();
-        self.memory.borrow_mut().advance(replaces, staged, cursor, began, now).map_err(|_| ())?;
+        let pulled = Pulled { from, replaces, events: staged, cursor };
+        self.memory.borrow_mut().advance(pulled, began, now).map_err(|error| {
+            worker::console_warn!("what was polled is not taken: {error}");
+        })?;
         if retired {
             self.fetch_keys(now).await;
         }
@@ -236,18 +241,29 @@ impl Follower {
             }
         };
         let now = clock::now();
+        let to = batch.to;
         let taken = self.memory.borrow_mut().push(batch, now);
         let position = self.memory.borrow().position();
         match taken {
-            Ok(Ok(change)) => {
-                let retired = change.new.iter().any(|event| matches!(event.ended, Ended::SigningKey { .. }));
+            Ok(Ok(new)) => {
+                let retired = new.iter().any(|event| matches!(event.ended, Ended::SigningKey { .. }));
                 if retired && now.since(self.keys_tried_at.get()) >= KEYS_PAUSE_MS {
                     let follower = Rc::clone(self);
                     state.wait_until(async move { follower.fetch_keys(now).await });
                 }
-                Pushed::Taken(position)
+                // Not what lies above this batch: that may be somebody else's word.
+                Pushed::Taken(Cursor { seq: to.min(position.seq), ..position })
             }
-            Ok(Err(_)) => Pushed::Elsewhere(position),
+            Ok(Err(why)) => {
+                worker::console_warn!("a push is not taken: {why}");
+                if why == NotTaken::Contradiction {
+                    let follower = Rc::clone(self);
+                    state.wait_until(async move {
+                        let _ = follower.poll(0).await;
+                    });
+                }
+                Pushed::Elsewhere(position)
+            }
             Err(_) => Pushed::NotStored,
         }
     }

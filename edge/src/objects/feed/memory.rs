@@ -2,7 +2,7 @@
 
 use super::{SyncAnswer, SyncQuery};
 use margrave_shared::event::{Batch, Ended, Event};
-use margrave_shared::event_log::{Change, EventLog, NotTaken};
+use margrave_shared::event_log::{EventLog, NotTaken, Tick};
 use margrave_shared::id::Kid;
 use margrave_shared::jwk::KeySet;
 use margrave_shared::revocation::Cursor;
@@ -50,26 +50,40 @@ pub(super) struct Memory {
     keys_version: i64,
     /// When the issuer was last heard.
     pub(super) heard_at: UnixMs,
+    /// Pulls begun and pushes taken.
+    ticks: Tick,
+    /// Whether what is known was contradicted: the next pull asks for everything.
+    anew: bool,
+}
+
+/// What a poll gave.
+pub(super) struct Pulled {
+    /// From where it asked.
+    pub(super) from: Cursor,
+    /// Whether this is everything that lives.
+    pub(super) replaces: bool,
+    /// The events.
+    pub(super) events: Vec<Event>,
+    /// How far they go.
+    pub(super) cursor: Cursor,
 }
 
 impl Memory {
     /// Reads the storage. What cannot be read is fetched anew.
-    pub(super) fn load(state: &State, now: UnixMs) -> Self {
+    pub(super) fn load(state: &State) -> Self {
         let sql = state.storage().sql();
         for table in TABLES {
             let _ = sql.exec(table, None);
         }
-        Self::read(sql, now.0)
-    }
-
-    fn read(sql: SqlStorage, revision: i64) -> Self {
         let fact = |name: &str| {
             let rows: Vec<ValueRow> = sql.exec(FACT, vec![name.into()]).ok()?.to_array().ok()?;
             rows.into_iter().next().map(|row| row.value)
         };
         let number = |name: &str| fact(name).and_then(|text| text.parse::<i64>().ok());
-        let rows: Vec<ValueRow> =
-            sql.exec(ALL_EVENTS, None).and_then(|cursor| cursor.to_array()).unwrap_or_default();
+        let rows: worker::Result<Vec<ValueRow>> =
+            sql.exec(ALL_EVENTS, None).and_then(|cursor| cursor.to_array());
+        let readable = rows.is_ok();
+        let rows = rows.unwrap_or_default();
         let events: Vec<Event> =
             rows.iter().filter_map(|row| serde_json::from_str(&row.value).ok()).collect();
         let keys = match (fact("keys"), number("keys_fetched_at")) {
@@ -79,27 +93,31 @@ impl Memory {
             _ => None,
         };
         // An event that cannot be read would be missing: then everything is loaded anew.
-        let whole = events.len() == rows.len();
+        let whole = readable && events.len() == rows.len();
         let cursor = match (whole, fact("epoch"), number("seq")) {
-            (true, Some(epoch), Some(seq)) => Cursor { epoch, seq },
+            (true, Some(epoch), Some(seq)) if !epoch.is_empty() => Cursor { epoch, seq },
             _ => Cursor::default(),
         };
+        if !whole {
+            // Or a row that cannot be read would stay.
+            let _ = sql.exec(DELETE_EVENTS, None);
+        }
+        // No instance counts so far, so that none repeats what another one said.
+        let revision = number("revision").unwrap_or(0) + 1_000_000;
+        let _ = sql.exec(PUT_FACT, vec!["revision".into(), revision.to_string().into()]);
         Self {
             log: EventLog::new(cursor, events, revision),
             keys_version: keys.as_ref().map_or(0, |keys| keys.fetched_at.0),
             keys,
             heard_at: UnixMs(number("heard_at").unwrap_or(0)),
+            ticks: 0,
+            anew: false,
             sql,
         }
     }
 
     fn put_fact(&self, name: &str, value: &str) -> worker::Result<()> {
         self.sql.exec(PUT_FACT, vec![name.into(), value.into()]).map(|_| ())
-    }
-
-    /// Where the object stands.
-    pub(super) const fn cursor(&self) -> &Cursor {
-        self.log.cursor()
     }
 
     /// The keys.
@@ -118,62 +136,60 @@ impl Memory {
         Ok(())
     }
 
-    /// The issuer was heard, and has said this.
-    pub(super) fn advance(
-        &mut self,
-        replaces: bool,
-        events: Vec<Event>,
-        cursor: Cursor,
-        began: UnixMs,
-        now: UnixMs,
-    ) -> worker::Result<()> {
-        let moved = cursor != *self.log.cursor();
-        let mut change = self.log.pull(replaces, events, cursor, began);
-        change.gone.extend(self.log.forget_dead(now));
-        let stored = self.store_pull(replaces, moved, &change, now);
-        if stored.is_ok() {
-            self.heard_at = now;
+    /// The issuer was heard, and has said this, to a poll that began at `began` and asked from `from`. What has moved since
+    /// then was not asked about: nothing happens.
+    pub(super) fn advance(&mut self, pulled: Pulled, began: Tick, now: UnixMs) -> worker::Result<()> {
+        let Pulled { from, replaces, events, cursor } = pulled;
+        if from != self.pull_from() {
+            return Err(worker::Error::RustError("another poll was faster".to_owned()));
         }
-        self.believe_storage_after(stored)
-    }
-
-    fn store_pull(&self, replaces: bool, moved: bool, change: &Change, now: UnixMs) -> worker::Result<()> {
+        let change = self.log.pull(replaces, events, cursor, began, now);
+        // Stored first. Should it fail half way, a restart finds no epoch, or what only looks pushed: both mend themselves.
         if replaces {
-            // Should it fail half way, there is no epoch, and everything is loaded anew.
             self.put_fact("epoch", "")?;
-            self.sql.exec(DELETE_EVENTS, None)?;
-            let new = self.log.events().cloned().collect();
-            self.store(&Change { gone: Vec::new(), new })?;
-        } else {
-            self.store(change)?;
         }
-        // The cursor last: what it has passed is stored.
-        if moved || replaces {
-            self.put_fact("seq", &self.log.cursor().seq.to_string())?;
-            self.put_fact("epoch", &self.log.cursor().epoch)?;
+        self.put_events(&change.new)?;
+        self.delete_events(&change.gone)?;
+        if replaces || change.cursor != *self.log.cursor() {
+            self.put_fact("seq", &change.cursor.seq.to_string())?;
+            self.put_fact("epoch", &change.cursor.epoch)?;
         }
-        self.put_fact("heard_at", &now.0.to_string())
-    }
-
-    /// What could not be stored is not known either: a repetition would take it for stored.
-    fn believe_storage_after<T>(&mut self, stored: worker::Result<T>) -> worker::Result<T> {
-        if stored.is_err() {
-            *self = Self::read(self.sql.clone(), self.log.revision() + 1);
-        }
-        stored
+        self.put_fact("heard_at", &now.0.to_string())?;
+        self.heard_at = now;
+        self.anew = false;
+        self.log.apply(change);
+        let dead = self.log.forget_dead(now);
+        self.delete_events(&dead)
     }
 
     /// The issuer has pushed this. It moves no cursor, and does not count as having been heard: who replays old pushes
-    /// must not make a silent feed look alive.
-    pub(super) fn push(&mut self, batch: Batch, now: UnixMs) -> worker::Result<Result<Change, NotTaken>> {
-        let mut change = match self.log.push(batch, now) {
+    /// must not make a silent feed look alive. Gives what is new.
+    pub(super) fn push(&mut self, batch: Batch, now: UnixMs) -> worker::Result<Result<Vec<Event>, NotTaken>> {
+        let at = self.tick();
+        let change = match self.log.push(batch, at, now) {
             Ok(change) => change,
-            Err(not_taken) => return Ok(Err(not_taken)),
+            Err(not_taken) => {
+                self.anew |= not_taken == NotTaken::Contradiction;
+                return Ok(Err(not_taken));
+            }
         };
-        change.gone = self.log.forget_dead(now);
-        let stored = self.store(&change);
-        self.believe_storage_after(stored)?;
-        Ok(Ok(change))
+        self.put_events(&change.new)?;
+        let new = change.new.clone();
+        self.log.apply(change);
+        let dead = self.log.forget_dead(now);
+        self.delete_events(&dead)?;
+        Ok(Ok(new))
+    }
+
+    /// The next beginning of a pull, or push.
+    pub(super) fn tick(&mut self) -> Tick {
+        self.ticks += 1;
+        self.ticks
+    }
+
+    /// From where the next pull asks.
+    pub(super) fn pull_from(&self) -> Cursor {
+        if self.anew { Cursor::default() } else { self.log.cursor().clone() }
     }
 
     /// Up to where nothing is missing.
@@ -181,13 +197,17 @@ impl Memory {
         Cursor { epoch: self.log.cursor().epoch.clone(), seq: self.log.known() }
     }
 
-    fn store(&self, change: &Change) -> worker::Result<()> {
-        for seq in &change.gone {
-            self.sql.exec(DELETE_EVENT, vec![seq.to_string().into()])?;
-        }
-        for event in &change.new {
+    fn put_events(&self, events: &[Event]) -> worker::Result<()> {
+        for event in events {
             let text = serde_json::to_string(event).unwrap_or_default();
             self.sql.exec(PUT_EVENT, vec![event.seq.to_string().into(), text.into()])?;
+        }
+        Ok(())
+    }
+
+    fn delete_events(&self, numbers: &[i64]) -> worker::Result<()> {
+        for seq in numbers {
+            self.sql.exec(DELETE_EVENT, vec![seq.to_string().into()])?;
         }
         Ok(())
     }
