@@ -22,7 +22,8 @@ async fn a_wrong_start_ends_at_once_and_names_the_mend() {
         (["--set", "issuer.colour=1"], "`colour` is not a setting"),
         (["--set", "nonsense"], "write it as issuer.<section>.<key>=<value>"),
         (["--issuer-port", &port], &port),
-        (["--postgres", nobody], "Connection refused"),
+        (["--issuer-port=18997", "--edge-port=18997"], "are one each"),
+        (["--postgres", nobody], "xtask: the database postgres://…@127.0.0.1:9/margrave cannot be opened"),
         (["--state", "/dev/null"], "Name a folder with --state"),
     ] {
         let state = new_state();

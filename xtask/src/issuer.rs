@@ -87,7 +87,14 @@ impl Issuer {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             // Settings are everybody's, not this command's.
             return Err(match said.strip_prefix("margrave: the configuration cannot be used:") {
-                Some(problems) => format!("the issuer's settings cannot be used:{problems}"),
+                // Its settings come from here, by the environment.
+                Some(problems) => format!(
+                    "the issuer's settings cannot be used:{}",
+                    problems.split("\n  - no file was read").next().unwrap_or(problems)
+                ),
+                None if said.starts_with("margrave: the database ") => {
+                    said.trim_start_matches("margrave: ").to_owned()
+                }
                 None => fail(said),
             });
         }

@@ -11,6 +11,7 @@ use crate::workerd::{self, EdgePlan};
 use crate::{Outcome, origin, ports, workspace};
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -74,6 +75,13 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     let edge_port = ports::choose("edge", options.edge_port, last.edge)?;
     let origin_port = ports::choose("demo origin", options.origin_port, last.origin)?;
     let outbox_port = ports::choose("outbox", None, last.outbox)?;
+    let given = [options.issuer_port, options.edge_port, options.origin_port];
+    let given: Vec<u16> = given.into_iter().flatten().collect();
+    if given.iter().collect::<BTreeSet<_>>().len() < given.len() {
+        return Err(
+            "the ports of issuer, edge and origin are one each: name three, or leave them out".to_owned()
+        );
+    }
     let now = Ports {
         issuer: Some(issuer_port),
         edge: Some(edge_port),

@@ -82,7 +82,12 @@ impl Config {
             Some(path) => std::fs::read_to_string(path)
                 .map_err(|error| BadConfig(vec![format!("{} cannot be read: {error}", path.display())]))?,
         };
-        Self::read(&text, environment)
+        Self::read(&text, environment).map_err(|mut bad| {
+            if file.is_none() {
+                bad.0.push("no file was read: `--config FILE` or MARGRAVE_CONFIG names one".to_owned());
+            }
+            bad
+        })
     }
 
     fn read(text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, BadConfig> {
