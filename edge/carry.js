@@ -24,25 +24,49 @@ const within = (ms, promise) =>
     promise.then(settle(resolve), settle(reject));
   });
 
-// `plan`: method, URL, time limit in ms, "personal" or nothing, "body" or nothing, the request's id, headers.
+// A body of undeclared length, held until it is complete: were it cut off while it streams, the runtime would end it as if
+// it were whole. Nothing when it is too long.
+async function gathered(body, most) {
+  const chunks = [];
+  let length = 0;
+  for await (const chunk of body ?? []) {
+    length += chunk.byteLength;
+    if (length > most) return;
+    chunks.push(chunk);
+  }
+  const bytes = new Uint8Array(length);
+  length = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, length);
+    length += chunk.byteLength;
+  }
+  return bytes;
+}
+
+// `plan`: method, URL, time limit in ms, "personal" or nothing, "body" or nothing, the most bytes of it or nothing, the
+// request's id, the answer's CORS headers, headers.
 // `rules`: wasm's functions.
 export async function carry(plan, request, origin, rules) {
   const text = plan.split("\n");
-  const [method, url, timeout, personal, body, id] = text;
+  const [method, url, timeout, personal, body, most, id, cors] = text;
   // The origin's redirects are the client's to follow.
-  const init = { method, headers: headersOf(text, 6), redirect: "manual" };
+  const init = { method, headers: headersOf(text, 8), redirect: "manual" };
   if (personal) init.cache = "no-store";
   // As it streams in, it streams out.
   if (body) init.body = request.body;
   try {
+    if (body && most) {
+      init.body = await within(+timeout, gathered(request.body, +most));
+      if (!init.body) return rules.unreachable("too_large", id, cors);
+    }
     const response = await within(+timeout, origin.fetch(url, init));
-    const text = rules.answer_headers(lines(response.headers), !!personal, id).split("\n");
+    const text = rules.answer_headers(lines(response.headers), !!personal, id, cors).split("\n");
     const { status, statusText } = response;
     const answer = new Response(response.body, { status, statusText, headers: headersOf(text, 1) });
     for (let i = 1; i < text.length; i += 2) if (text[i] === "set-cookie") answer.headers.append(text[i], text[i + 1]);
     return answer;
   } catch (error) {
-    return rules.unreachable(error === TIMEOUT, id);
+    return rules.unreachable(error === TIMEOUT ? "timeout" : "", id, cors);
   }
 }
 

@@ -92,10 +92,15 @@ impl Wake for Relay {
 /// # Errors
 /// Where the headers are no pairs, which the runtime does not do.
 #[wasm_bindgen]
-pub fn answer_headers(headers: &str, personal: bool, request_id: &str) -> Result<String, JsValue> {
+pub fn answer_headers(
+    headers: &str,
+    personal: bool,
+    request_id: &str,
+    cors: &str,
+) -> Result<String, JsValue> {
     let received = HeaderList::read(headers.split('\n').skip(1)).map_err(|_| JsValue::NULL)?;
     let mut text = String::with_capacity(headers.len() + 100);
-    forwarding::of_origin(&received, personal, request_id).write_to(&mut text);
+    forwarding::of_origin(&received, personal, request_id, &read_cors(cors)?).write_to(&mut text);
     Ok(text)
 }
 
@@ -104,8 +109,21 @@ pub fn answer_headers(headers: &str, personal: bool, request_id: &str) -> Result
 /// # Errors
 /// Where the answer cannot be written.
 #[wasm_bindgen]
-pub fn unreachable(timed_out: bool, request_id: &str) -> Result<Response, JsValue> {
-    let code = if timed_out { ErrorCode::UpstreamTimeout } else { ErrorCode::UpstreamUnavailable };
+pub fn unreachable(why: &str, request_id: &str, cors: &str) -> Result<Response, JsValue> {
+    let code = match why {
+        "timeout" => ErrorCode::UpstreamTimeout,
+        "too_large" => ErrorCode::PayloadTooLarge,
+        _ => ErrorCode::UpstreamUnavailable,
+    };
     let request_id = RequestId::parse(request_id).map_err(|_| JsValue::NULL)?;
-    Ok(refuse(code.into(), &request_id)?.into())
+    let mut response = refuse(code.into(), &request_id)?;
+    for (name, value) in read_cors(cors)?.iter() {
+        response.headers_mut().set(name, value)?;
+    }
+    Ok(response.into())
+}
+
+/// The line of the plan in which an answer's CORS headers crossed.
+fn read_cors(line: &str) -> Result<HeaderList, JsValue> {
+    HeaderList::read(line.split('\t').filter(|_| !line.is_empty())).map_err(|_| JsValue::NULL)
 }

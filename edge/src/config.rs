@@ -236,7 +236,14 @@ impl EdgeConfig {
     pub(crate) fn of(env: &Env) -> Option<Rc<Self>> {
         READ.with(|read| {
             read.get_or_init(|| match Self::read(env) {
-                Ok(config) => Some(Rc::new(config)),
+                Ok(config) => {
+                    for path in config.routes.reporting() {
+                        worker::console_warn!(
+                            "NOT GUARDED: {path} has mode = \"report\", nobody is refused there"
+                        );
+                    }
+                    Some(Rc::new(config))
+                }
                 Err(problems) => {
                     worker::console_error!("the configuration cannot be used: {}", problems.join("; "));
                     None

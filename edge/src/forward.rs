@@ -15,55 +15,74 @@ use margrave_shared::path::Target;
 use margrave_shared::permission::print_scope;
 use margrave_shared::route_policy::RoutePolicy;
 
-/// How long the origin may take to answer, in milliseconds.
-const ORIGIN_TIMEOUT_MS: &str = "30000";
+/// Who a request is said to come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Identity<'a> {
+    /// The origin is told nothing, and nothing is signed.
+    Unsaid,
+    /// Nobody: signed, with empty headers, so that the origin may rely on it.
+    Nobody,
+    /// The bearer of a token.
+    Of(&'a Verified),
+}
 
 /// The plan to pass a request on, as `carry.js` reads it: method, URL, time limit, whether it is about somebody, whether
-/// it has a body, the request's id, headers. Without a verified token it goes without identity, on public routes.
+/// it has a body, the longest that this may be where its length is not declared, the request's id, the answer's CORS
+/// headers, headers.
 ///
 /// # Errors
-/// `ambiguous_request`.
+/// `ambiguous_request`, `payload_too_large`.
 pub(crate) fn plan(
     corridor: &Corridor,
     target: &Target,
-    identity: Option<(&Verified, &RoutePolicy)>,
+    policy: &RoutePolicy,
+    identity: Identity<'_>,
 ) -> Result<String, ErrorCode> {
     let head = &corridor.head;
-    let personal = if identity.is_some() { "personal" } else { "" };
+    let personal = if matches!(identity, Identity::Unsaid) { "" } else { "personal" };
     let body = if forwarding::has_body(&head.method, &head.headers)? { "body" } else { "" };
+    let most = forwarding::undeclared_limit(&head.headers, policy.max_body)?;
+    let most = most.map(|bytes| bytes.to_string()).unwrap_or_default();
     let url = format!("{}{}", corridor.config.origin_url, target.path_and_query());
+    let timeout = policy.timeout_ms.to_string();
     let id = corridor.request_id.as_str();
-    let mut plan = [head.method.as_str(), &url, ORIGIN_TIMEOUT_MS, personal, body, id].join("\n");
-    outgoing(corridor, target, identity).write_to(&mut plan);
+    let cors = cors_line(corridor, policy);
+    let mut plan = [head.method.as_str(), &url, &timeout, personal, body, &most, id, &cors].join("\n");
+    outgoing(corridor, target, policy, identity).write_to(&mut plan);
     Ok(plan)
 }
 
-fn outgoing(corridor: &Corridor, target: &Target, identity: Option<(&Verified, &RoutePolicy)>) -> HeaderList {
+/// The CORS headers of an answer in one line, as `boundary` reads them.
+fn cors_line(corridor: &Corridor, policy: &RoutePolicy) -> String {
+    let Some(cors) = &policy.cors else { return String::new() };
+    let headers = cors.of_answer(corridor.head.headers.get("origin"));
+    let parts: Vec<&str> = headers.iter().flat_map(|(name, value)| [name, value]).collect();
+    parts.join("\t")
+}
+
+fn outgoing(
+    corridor: &Corridor,
+    target: &Target,
+    policy: &RoutePolicy,
+    identity: Identity<'_>,
+) -> HeaderList {
     let mut headers = forwarding::of_client(&corridor.head.headers);
     // Always set: the address and the request's id are of use on public routes too.
     let client = corridor.client.map(|address| address.to_string()).unwrap_or_default();
-    let Some((verified, policy)) = identity else {
-        headers.add(names::CLIENT_ADDRESS, &client);
-        headers.add(names::REQUEST_ID, corridor.request_id.as_str());
-        return headers;
+    let request_id = corridor.request_id.to_string();
+    let values = match identity {
+        Identity::Unsaid => {
+            headers.add(names::CLIENT_ADDRESS, &client);
+            headers.add(names::REQUEST_ID, &request_id);
+            return headers;
+        }
+        Identity::Nobody => {
+            let mut values: [String; 10] = Default::default();
+            [values[8], values[9]] = [client, request_id];
+            values
+        }
+        Identity::Of(verified) => said_of(verified, client, request_id),
     };
-    let claims = &verified.claims;
-    let subject = claims.sub.print();
-    let permissions = print_scope(&claims.scope);
-    let text = |id: Option<&str>| id.unwrap_or("").to_owned();
-    let cabinet = if claims.cabinet.is_some() { subject.clone() } else { String::new() };
-    let values: [String; 10] = [
-        subject,
-        claims.merchant_id.to_string(),
-        text(claims.account_id.as_ref().map(|id| id.as_str())),
-        permissions,
-        text(claims.user_type.map(|t| t.as_str())),
-        text(claims.sid.as_ref().map(|id| id.as_str())),
-        cabinet,
-        text(claims.act.as_ref().map(|act| act.sub.as_str())),
-        client,
-        corridor.request_id.to_string(),
-    ];
     let signed: Vec<(&str, &str)> = TO_ORIGIN.into_iter().zip(values.iter().map(String::as_str)).collect();
     for (name, value) in &signed {
         headers.add(name, value);
@@ -86,10 +105,33 @@ fn outgoing(corridor: &Corridor, target: &Target, identity: Option<(&Verified, &
     headers.add(names::SIGNATURE_INPUT, &signature.input);
     headers.add(names::SIGNATURE, &signature.signature);
     // A token that the issuer itself would take must not fall into an origin's hands.
-    let for_issuer = claims.aud.contains(&corridor.config.issuer);
+    let passes = |verified: &Verified| !verified.claims.aud.contains(&corridor.config.issuer);
     let token = corridor.head.headers.get("authorization");
-    if let Some(token) = token.filter(|_| policy.pass_token && !for_issuer) {
+    if let (Identity::Of(verified), Some(token)) = (identity, token)
+        && policy.pass_token
+        && passes(verified)
+    {
         headers.add("authorization", token);
     }
     headers
+}
+
+/// What the origin is told of a token's bearer, in the order of [`TO_ORIGIN`].
+fn said_of(verified: &Verified, client: String, request_id: String) -> [String; 10] {
+    let claims = &verified.claims;
+    let subject = claims.sub.print();
+    let text = |id: Option<&str>| id.unwrap_or("").to_owned();
+    let cabinet = if claims.cabinet.is_some() { subject.clone() } else { String::new() };
+    [
+        subject,
+        claims.merchant_id.to_string(),
+        text(claims.account_id.as_ref().map(|id| id.as_str())),
+        print_scope(&claims.scope),
+        text(claims.user_type.map(|t| t.as_str())),
+        text(claims.sid.as_ref().map(|id| id.as_str())),
+        cabinet,
+        text(claims.act.as_ref().map(|act| act.sub.as_str())),
+        client,
+        request_id,
+    ]
 }

@@ -3,13 +3,16 @@
 
 use crate::boundary::Head;
 use crate::config::EdgeConfig;
-use crate::respond::{Refused, refuse};
-use crate::{address, auth, clock, entropy, feed, forward, own, refusals, sessions, verify};
+use crate::forward::Identity;
+use crate::respond::{Refused, preflight, refuse};
+use crate::{address, auth, clock, entropy, feed, forward, own, refusals, sessions, trial, verify};
+use margrave_shared::cors::is_preflight;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::header::{Credential, read_authorization};
+use margrave_shared::header_list::HeaderList;
 use margrave_shared::id::RequestId;
 use margrave_shared::path::Target;
-use margrave_shared::route_policy::RoutePolicy;
+use margrave_shared::route_policy::{Auth, Mode, RoutePolicy};
 use std::net::IpAddr;
 use std::rc::Rc;
 use verify::Verified;
@@ -76,8 +79,21 @@ pub(crate) async fn handle(
     refusals::tell_in_time(&corridor);
     walked.or_else(|refused| {
         refusals::count(refused.code);
-        refuse(refused, &corridor.request_id).map(Decision::Answer)
+        let mut response = refuse(refused, &corridor.request_id)?;
+        // A page of another origin may read why it is refused.
+        for (name, value) in cors_of(&corridor).iter() {
+            response.headers_mut().set(name, value)?;
+        }
+        Ok(Decision::Answer(response))
     })
+}
+
+/// The CORS headers of the route that a request is for.
+fn cors_of(corridor: &Corridor) -> HeaderList {
+    let target = Target::parse(&corridor.head.url).ok();
+    let policy = target.and_then(|target| corridor.config.routes.find(&target).cloned());
+    let origin = corridor.head.headers.get("origin");
+    policy.and_then(|policy| policy.cors).map(|cors| cors.of_answer(origin)).unwrap_or_default()
 }
 
 async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused> {
@@ -97,11 +113,30 @@ async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused
         return own::handle(corridor, request.into(), method, &path).await.map(Decision::Answer);
     }
     let policy = corridor.config.routes.find(&target).ok_or(ErrorCode::NotFound)?;
-    if policy.public {
-        return Ok(Decision::Forward(forward::plan(corridor, &target, None)?));
+    let headers = &corridor.head.headers;
+    if let Some(cors) = policy.cors.as_ref().filter(|_| is_preflight(method, headers)) {
+        let headers = cors.of_preflight(headers.get("origin").unwrap_or(""));
+        return preflight(&headers, &corridor.request_id)
+            .map(Decision::Answer)
+            .map_err(|_| ErrorCode::Internal.into());
     }
-    let verified = admit(corridor, policy).await?;
-    Ok(Decision::Forward(forward::plan(corridor, &target, Some((&verified, policy)))?))
+    let forward = |identity| Ok(Decision::Forward(forward::plan(corridor, &target, policy, identity)?));
+    if policy.public {
+        return forward(Identity::Unsaid);
+    }
+    let nobody = policy.auth == Auth::Optional && headers.get("authorization").is_none();
+    let verdict = if nobody { Ok(None) } else { admit(corridor, policy).await.map(Some) };
+    match (verdict, policy.mode) {
+        (Ok(Some(verified)), Mode::Enforce) => forward(Identity::Of(&verified)),
+        (Ok(None), Mode::Enforce) => forward(Identity::Nobody),
+        (Err(refused), Mode::Enforce) => Err(refused),
+        (verdict, Mode::Report) => {
+            if let Err(refused) = verdict {
+                trial::note(refused.code, clock::now());
+            }
+            forward(Identity::Unsaid)
+        }
+    }
 }
 
 /// Everything between the route and the origin.

@@ -21,4 +21,5 @@ mod own;
 mod refusals;
 mod respond;
 mod sessions;
+mod trial;
 mod verify;

@@ -3,6 +3,7 @@
 use margrave_shared::error::{ErrorCode, Retry};
 use margrave_shared::error_body::{OAuthError, PROBLEM_JSON, Problem, challenge};
 use margrave_shared::header::REQUEST_ID;
+use margrave_shared::header_list::HeaderList;
 use margrave_shared::id::RequestId;
 use worker::{Headers, Response, ResponseBuilder};
 
@@ -26,6 +27,16 @@ pub(crate) fn refuse(refused: Refused, request_id: &RequestId) -> worker::Result
     let problem = Problem::new(refused.code, request_id.clone());
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     answer(refused, request_id, PROBLEM_JSON, body)
+}
+
+/// The answer to a browser's question whether it may ask.
+pub(crate) fn preflight(cors: &HeaderList, request_id: &RequestId) -> worker::Result<Response> {
+    let headers = Headers::new();
+    for (name, value) in cors.iter() {
+        headers.set(name, value)?;
+    }
+    headers.set(REQUEST_ID, request_id.as_str())?;
+    Ok(ResponseBuilder::new().with_status(204).with_headers(headers).empty())
 }
 
 /// The same in the shape of an OAuth endpoint.

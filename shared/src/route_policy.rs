@@ -1,6 +1,7 @@
 //! The route table: what each path needs (D5).
 
 use crate::claims::PermissionClaims;
+use crate::cors::{Cors, CorsConfig};
 use crate::error::ErrorCode;
 use crate::path::Target;
 use crate::permission::{Permission, holds};
@@ -35,7 +36,50 @@ pub struct RouteConfig {
     /// `"closed"` or `"stale:<duration>"`.
     #[serde(default)]
     pub on_state_failure: Option<String>,
+    /// Who comes without a credential passes as nobody. A credential that is there must be good.
+    #[serde(default)]
+    pub auth: Auth,
+    /// Whether verdicts count, or are only written down.
+    #[serde(default)]
+    pub mode: Mode,
+    /// How long the origin may take to answer, in milliseconds. Default 30,000, at most 600,000.
+    #[serde(default)]
+    pub timeout_ms: Option<u32>,
+    /// The longest body that may go to the origin, in bytes; of undeclared length, at most a mebibyte. Default: as long as
+    /// the runtime allows.
+    #[serde(default)]
+    pub max_body: Option<u64>,
+    /// Which pages of other origins may use the route. Default none; the origin's own headers say.
+    #[serde(default)]
+    pub cors: Option<CorsConfig>,
 }
+
+/// Whether a route needs a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// Yes.
+    #[default]
+    Required,
+    /// No, but one that is there is judged.
+    Optional,
+}
+
+/// What a verdict does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It decides.
+    #[default]
+    Enforce,
+    /// It is written down, and the request goes on without identity. For trying a route before it is closed.
+    Report,
+}
+
+/// How long an origin may take, unless its route says otherwise, in milliseconds.
+const TIMEOUT_MS: u32 = 30_000;
+/// The longest that a route may say.
+const LONGEST_TIMEOUT_MS: u32 = 600_000;
 
 const fn yes() -> bool {
     true
@@ -70,6 +114,16 @@ pub struct RoutePolicy {
     pub activity: bool,
     /// What happens when the object store fails.
     pub on_state_failure: OnStateFailure,
+    /// Whether who comes without a credential passes as nobody.
+    pub auth: Auth,
+    /// What a verdict does.
+    pub mode: Mode,
+    /// How long the origin may take, in milliseconds.
+    pub timeout_ms: u32,
+    /// The longest body, in bytes.
+    pub max_body: Option<u64>,
+    /// Which pages of other origins may use it.
+    pub cors: Option<Cors>,
 }
 
 impl RoutePolicy {
@@ -83,6 +137,11 @@ impl RoutePolicy {
             pass_token: false,
             activity: true,
             on_state_failure: OnStateFailure::Closed,
+            auth: Auth::Required,
+            mode: Mode::Enforce,
+            timeout_ms: TIMEOUT_MS,
+            max_body: None,
+            cors: None,
         }
     }
 
@@ -151,6 +210,12 @@ impl RouteTable {
         if problems.is_empty() { Ok(Self(routes)) } else { Err(problems) }
     }
 
+    /// The paths whose verdicts are only written down.
+    pub fn reporting(&self) -> impl Iterator<Item = String> {
+        let reporting = self.0.iter().filter(|route| route.policy.mode == Mode::Report);
+        reporting.map(|route| format!("/{}{}", route.segments.join("/"), if route.below { "/*" } else { "" }))
+    }
+
     /// The policy of a path; `None` when no route names it, and then it is refused.
     pub fn find(&self, target: &Target) -> Option<&RoutePolicy> {
         // A trailing slash is the same place for the table: no origin may treat it as another, less guarded one.
@@ -196,8 +261,13 @@ fn read_route(config: &RouteConfig) -> Result<Route, &'static str> {
     }
     let guarded =
         !config.permissions.is_empty() || !config.user_types.is_empty() || config.max_auth_age.is_some();
-    if config.public && (guarded || config.pass_token) {
+    let asks = guarded || config.pass_token || config.auth == Auth::Optional || config.mode == Mode::Report;
+    if config.public && asks {
         return Err("is public and asks for something as well");
+    }
+    let timeout_ms = config.timeout_ms.unwrap_or(TIMEOUT_MS);
+    if !(1..=LONGEST_TIMEOUT_MS).contains(&timeout_ms) {
+        return Err("`timeout_ms` is 1 to 600000");
     }
     let max_auth_age_s = match &config.max_auth_age {
         None => None,
@@ -223,6 +293,11 @@ fn read_route(config: &RouteConfig) -> Result<Route, &'static str> {
             pass_token: config.pass_token,
             activity: config.activity,
             on_state_failure,
+            auth: config.auth,
+            mode: config.mode,
+            timeout_ms,
+            max_body: config.max_body,
+            cors: config.cors.as_ref().map(Cors::new).transpose()?,
         },
     })
 }
@@ -257,6 +332,11 @@ mod tests {
             pass_token: false,
             activity: true,
             on_state_failure: None,
+            auth: Auth::Required,
+            mode: Mode::Enforce,
+            timeout_ms: None,
+            max_body: None,
+            cors: None,
         }
     }
 

@@ -14,7 +14,8 @@ use axum::routing::any;
 /// "packed\n", as gzip writes it.
 const PACKED: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff+HL\xceNM\xe1\x02\x00C\xe0A/\x07\x00\x00\x00";
 
-async fn origin() -> String {
+/// An origin whose answers put an edge to the test; gives its URL.
+pub(crate) async fn origin() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let cookies = AppendHeaders([

@@ -26,6 +26,7 @@ mod operators_mistakes;
 mod push;
 mod refresh;
 mod revocation;
+mod route_options;
 mod session_timeouts;
 mod signature_cases;
 mod strange_paths_and_headers;
