@@ -6,7 +6,8 @@
 use ed25519_dalek::SigningKey;
 use margrave_shared::id::{EdgeId, MerchantId};
 use margrave_shared::limiter::Limit;
-use margrave_shared::route_policy::{RouteConfig, RouteTable};
+use margrave_shared::route_policy::RouteConfig;
+use margrave_shared::route_table::RouteTable;
 use margrave_shared::secret::SecretKey;
 use serde::Deserialize;
 use std::cell::OnceCell;

@@ -1,7 +1,7 @@
 //! Cross-origin requests: which pages of other origins may use a route (Fetch standard, §3.2 "CORS protocol").
 
 use crate::header_list::HeaderList;
-use crate::route_policy::duration_s;
+use crate::route_table::duration_s;
 use serde::Deserialize;
 
 /// `cors` of a `[[route]]`.

@@ -26,6 +26,7 @@ pub mod path;
 pub mod permission;
 pub mod revocation;
 pub mod route_policy;
+pub mod route_table;
 pub mod secret;
 pub mod session;
 pub mod time;
