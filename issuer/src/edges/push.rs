@@ -166,11 +166,11 @@ async fn push_to(app: Arc<App>, edge: EdgeId, url: String, mut heads: watch::Rec
     }
 }
 
-/// Whether an edge has moved on. One that is further than the feed is a proof that the feed was longer once.
+/// Whether an edge has moved on. One that is further than the feed is mistaken, or the feed was longer once: its pull will
+/// tell it.
 async fn judge(app: &App, before: Option<&Cursor>, stands: &Cursor) -> Result<bool, Failure> {
     let head = find_head(&mut app.db.glance().await?).await?;
     if stands.epoch == head.epoch && stands.seq > head.seq {
-        renew_if_behind(app, stands).await?;
         return Err(Failure::Internal("it is further than the feed"));
     }
     let same_epoch = before.filter(|before| before.epoch == stands.epoch);
@@ -194,7 +194,8 @@ async fn deliver(app: &App, edge: &EdgeId, url: &str, after: &Cursor) -> Result<
     match (answer.status, position) {
         // RFC 8935 §2.2: accepted is 202. With 409 it says from where it would be.
         (202 | 409, Some(position)) => {
-            Ok(Standing { position, everywhere: !answer.headers.contains_key(FEED_LATER) })
+            let everywhere = answer.status == 202 && !answer.headers.contains_key(FEED_LATER);
+            Ok(Standing { position, everywhere })
         }
         (status, _) => Err(InVain::Theirs(format!("it answers {status}"))),
     }

@@ -1,6 +1,6 @@
 //! One signed batch of the feed, and the long poll that waits for it.
 
-use super::{renew_if_behind, store};
+use super::store;
 use crate::app::App;
 use crate::failure::Failure;
 use margrave_shared::event::{Batch, MAX_PUSH_EVENTS};
@@ -46,17 +46,9 @@ pub(crate) async fn next_batch(app: &App, edge: &EdgeId, poll: &Poll) -> Result<
     let wait = Duration::from_secs(poll.wait_s.min(25));
     let waiting = tokio::time::sleep(wait);
     tokio::pin!(waiting);
-    let asked = Cursor { epoch: poll.epoch.clone(), seq: poll.after };
-    let mut was_behind = false;
     let batch = loop {
         let news = app.feed.wait();
         let (batch, continues) = read(app, poll, MAX_EVENTS).await?;
-        // An edge has more than there is.
-        if !continues && batch.epoch == asked.epoch && asked.seq > batch.head && !was_behind {
-            was_behind = true;
-            renew_if_behind(app, &asked).await?;
-            continue;
-        }
         let news_now = !continues || !batch.events.is_empty() || batch.to > poll.after;
         if wait.is_zero() || news_now || waiting.is_elapsed() {
             break batch;

@@ -30,6 +30,8 @@ const BREATH: Duration = Duration::from_millis(20);
 const FOLLOW_MS: i64 = 60_000;
 /// The pause after a poll that failed.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often everything is pulled after a contradiction, at most.
+const REPAIRS: usize = 20;
 /// The longest that an isolate waits for the first word of an issuer after a pause.
 const FIRST_WORD: Duration = Duration::from_secs(2);
 /// How often who waits for the first word looks.
@@ -46,6 +48,8 @@ pub(super) struct Follower {
     following: Cell<bool>,
     /// Whether its first word is still awaited: until then what we know may be older than it looks.
     awaiting_word: Cell<bool>,
+    /// Whether everything is being pulled because of a contradiction.
+    repairing: Cell<bool>,
     /// Whether a fetch of keys is under way.
     fetching: Cell<bool>,
     /// When the last fetch of keys was tried.
@@ -64,6 +68,7 @@ impl Follower {
             memory: RefCell::new(Memory::load(state)),
             following: Cell::new(false),
             awaiting_word: Cell::new(false),
+            repairing: Cell::new(false),
             fetching: Cell::new(false),
             keys_tried_at: Cell::new(UnixMs(0)),
             missing_tried_at: Cell::new(UnixMs(0)),
@@ -256,16 +261,26 @@ impl Follower {
             }
             Ok(Err(why)) => {
                 worker::console_warn!("a push is not taken: {why}");
-                if why == NotTaken::Contradiction {
+                if why == NotTaken::Contradiction && !self.repairing.replace(true) {
                     let follower = Rc::clone(self);
-                    state.wait_until(async move {
-                        let _ = follower.poll(0).await;
-                    });
+                    state.wait_until(async move { follower.repair().await });
                 }
-                Pushed::Elsewhere(position)
+                // What a pull has confirmed, and no more.
+                Pushed::Elsewhere(self.memory.borrow().cursor().clone())
             }
             Err(_) => Pushed::NotStored,
         }
+    }
+
+    /// Pulls everything, until it is done or the loop of polls has to do.
+    async fn repair(&self) {
+        for _ in 0..REPAIRS {
+            if self.poll(0).await.is_ok() && !self.memory.borrow().is_contradicted() {
+                break;
+            }
+            Delay::from(RETRY).await;
+        }
+        self.repairing.set(false);
     }
 
     async fn fetch_batch(&self, cursor: &Cursor, wait_s: u64) -> Result<String, ()> {

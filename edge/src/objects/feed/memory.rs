@@ -52,8 +52,10 @@ pub(super) struct Memory {
     pub(super) heard_at: UnixMs,
     /// Pulls begun and pushes taken.
     ticks: Tick,
-    /// Whether what is known was contradicted: the next pull asks for everything.
-    anew: bool,
+    /// When what is known was contradicted: until a pull that began later, pulls ask for everything.
+    contradicted_at: Option<Tick>,
+    /// When the last pull began that was taken in.
+    pull_began: Tick,
 }
 
 /// What a poll gave.
@@ -111,7 +113,8 @@ impl Memory {
             keys,
             heard_at: UnixMs(number("heard_at").unwrap_or(0)),
             ticks: 0,
-            anew: false,
+            contradicted_at: None,
+            pull_began: 0,
             sql,
         }
     }
@@ -140,7 +143,7 @@ impl Memory {
     /// then was not asked about: nothing happens.
     pub(super) fn advance(&mut self, pulled: Pulled, began: Tick, now: UnixMs) -> worker::Result<()> {
         let Pulled { from, replaces, events, cursor } = pulled;
-        if from != self.pull_from() {
+        if from != self.pull_from() || began < self.pull_began {
             return Err(worker::Error::RustError("another poll was faster".to_owned()));
         }
         let change = self.log.pull(replaces, events, cursor, began, now);
@@ -156,7 +159,9 @@ impl Memory {
         }
         self.put_fact("heard_at", &now.0.to_string())?;
         self.heard_at = now;
-        self.anew = false;
+        self.pull_began = began;
+        // A pull that began before the contradiction has not looked at it.
+        self.contradicted_at = self.contradicted_at.filter(|at| *at > began);
         self.log.apply(change);
         let dead = self.log.forget_dead(now);
         self.delete_events(&dead)
@@ -169,7 +174,9 @@ impl Memory {
         let change = match self.log.push(batch, at, now) {
             Ok(change) => change,
             Err(not_taken) => {
-                self.anew |= not_taken == NotTaken::Contradiction;
+                if not_taken == NotTaken::Contradiction {
+                    self.contradicted_at = Some(at);
+                }
                 return Ok(Err(not_taken));
             }
         };
@@ -189,7 +196,17 @@ impl Memory {
 
     /// From where the next pull asks.
     pub(super) fn pull_from(&self) -> Cursor {
-        if self.anew { Cursor::default() } else { self.log.cursor().clone() }
+        if self.is_contradicted() { Cursor::default() } else { self.log.cursor().clone() }
+    }
+
+    /// Whether what is known was contradicted, and no pull has decided since.
+    pub(super) const fn is_contradicted(&self) -> bool {
+        self.contradicted_at.is_some()
+    }
+
+    /// How far it has pulled.
+    pub(super) const fn cursor(&self) -> &Cursor {
+        self.log.cursor()
     }
 
     /// Up to where nothing is missing.
