@@ -113,6 +113,7 @@ pub fn unreachable(why: &str, request_id: &str, cors: &str) -> Result<Response, 
     let code = match why {
         "timeout" => ErrorCode::UpstreamTimeout,
         "too_large" => ErrorCode::PayloadTooLarge,
+        "busy" => ErrorCode::StateUnavailable,
         _ => ErrorCode::UpstreamUnavailable,
     };
     let request_id = RequestId::parse(request_id).map_err(|_| JsValue::NULL)?;

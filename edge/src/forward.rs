@@ -7,7 +7,7 @@ use crate::gate::Corridor;
 use crate::verify::Verified;
 use margrave_shared::base64;
 use margrave_shared::error::ErrorCode;
-use margrave_shared::forwarding;
+use margrave_shared::forwarding::{self, BodyBound};
 use margrave_shared::header::{self as names, TO_ORIGIN};
 use margrave_shared::header_list::HeaderList;
 use margrave_shared::http_signature::{Algorithm, Message, Parameters, sign};
@@ -27,7 +27,7 @@ pub(crate) enum Identity<'a> {
 }
 
 /// The plan to pass a request on, as `carry.js` reads it: method, URL, time limit, whether it is about somebody, whether
-/// it has a body, the longest that this may be where its length is not declared, the request's id, the answer's CORS
+/// it has a body, how this is bounded (`=` its exact length, or the most that is held), the request's id, the answer's CORS
 /// headers, headers.
 ///
 /// # Errors
@@ -41,13 +41,16 @@ pub(crate) fn plan(
     let head = &corridor.head;
     let personal = if matches!(identity, Identity::Unsaid) { "" } else { "personal" };
     let body = if forwarding::has_body(&head.method, &head.headers)? { "body" } else { "" };
-    let most = forwarding::undeclared_limit(&head.headers, policy.max_body)?;
-    let most = most.map(|bytes| bytes.to_string()).unwrap_or_default();
+    let bound = match forwarding::body_bound(&head.headers, policy.max_body)? {
+        BodyBound::None => String::new(),
+        BodyBound::Exactly(bytes) => format!("={bytes}"),
+        BodyBound::Held(bytes) => bytes.to_string(),
+    };
     let url = format!("{}{}", corridor.config.origin_url, target.path_and_query());
     let timeout = policy.timeout_ms.to_string();
     let id = corridor.request_id.as_str();
     let cors = cors_line(corridor, policy);
-    let mut plan = [head.method.as_str(), &url, &timeout, personal, body, &most, id, &cors].join("\n");
+    let mut plan = [head.method.as_str(), &url, &timeout, personal, body, &bound, id, &cors].join("\n");
     outgoing(corridor, target, policy, identity).write_to(&mut plan);
     Ok(plan)
 }

@@ -33,8 +33,11 @@ pub fn of_client(received: &HeaderList) -> HeaderList {
 ///
 /// # Errors
 /// `ambiguous_request` for a GET or HEAD with content: it has no defined meaning, and some servers take it for the next
-/// request (RFC 9110 §9.3.1).
+/// request (RFC 9110 §9.3.1); and for a body with two lengths, which is how requests are smuggled (RFC 9112 §6.3).
 pub fn has_body(method: &str, received: &HeaderList) -> Result<bool, ErrorCode> {
+    if received.get("content-length").is_some() && received.get("transfer-encoding").is_some() {
+        return Err(ErrorCode::AmbiguousRequest);
+    }
     if !matches!(method, "GET" | "HEAD") {
         return Ok(true);
     }
@@ -46,21 +49,32 @@ pub fn has_body(method: &str, received: &HeaderList) -> Result<bool, ErrorCode> 
 /// The longest body of undeclared length where there is a limit: it is held until it is complete.
 const MAX_HELD_BODY: u64 = 1024 * 1024;
 
-/// How long a body may be whose length is not declared; `None` = nobody counts.
+/// How a body is bounded on its way to the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyBound {
+    /// Not at all.
+    None,
+    /// It is exactly as long as was declared, or it does not arrive: runtimes go by the chunks of a body that declares a
+    /// length as well, and do not say that there were any.
+    Exactly(u64),
+    /// It is held until it is complete, and at most so long.
+    Held(u64),
+}
+
+/// How a body is bounded where a route says how long it may be.
 ///
 /// # Errors
 /// `payload_too_large` for a declared length above the limit, `ambiguous_request` for one that is no number.
-pub fn undeclared_limit(received: &HeaderList, limit: Option<u64>) -> Result<Option<u64>, ErrorCode> {
-    let Some(limit) = limit else { return Ok(None) };
+pub fn body_bound(received: &HeaderList, limit: Option<u64>) -> Result<BodyBound, ErrorCode> {
+    let Some(limit) = limit else { return Ok(BodyBound::None) };
     match received.get("content-length") {
-        None => Ok(Some(limit.min(MAX_HELD_BODY))),
+        None => Ok(BodyBound::Held(limit.min(MAX_HELD_BODY))),
         // `parse` would take a sign.
         Some(text) if !text.bytes().all(|b| b.is_ascii_digit()) => Err(ErrorCode::AmbiguousRequest),
         Some(text) => match text.parse::<u64>() {
             Err(_) => Err(ErrorCode::AmbiguousRequest),
             Ok(length) if length > limit => Err(ErrorCode::PayloadTooLarge),
-            // The runtime passes on no more than was declared.
-            Ok(_) => Ok(None),
+            Ok(length) => Ok(BodyBound::Exactly(length)),
         },
     }
 }
@@ -72,30 +86,36 @@ const SHARED_CACHE: [&str; 3] = ["cdn-cache-control", "cloudflare-cdn-cache-cont
 /// of the route, if it has any: then the origin's own say nothing.
 pub fn of_origin(received: &HeaderList, personal: bool, request_id: &str, cors: &HeaderList) -> HeaderList {
     let mut kept = HeaderList::default();
+    let mut vary = Vec::new();
     let governed = cors.iter().next().is_some();
     for (name, value) in received.iter() {
         let dropped = is_dropped_from_origin(name)
-            || (governed && (name.starts_with("access-control-") || name == "vary"))
+            || (governed && name.starts_with("access-control-"))
             // Cookies that bear our names are not the origin's to set.
             || (name == "set-cookie" && is_own_cookie(value))
             || (personal && (name == "cache-control" || SHARED_CACHE.contains(&name)));
-        if !dropped {
+        if name == "vary" {
+            vary.push(value);
+        } else if !dropped {
             kept.add(name, value);
         }
     }
     if personal {
+        // A browser's own cache must not give one person's answer to the next, or to nobody.
+        vary.push("Authorization");
         // What somebody may see must not lie in a cache that everybody asks.
         let said = received.get("cache-control").unwrap_or("");
         kept.add("cache-control", &private_cache_control(said));
     }
     for (name, value) in cors.iter() {
-        match received.get("vary").filter(|_| name == "vary") {
-            Some(said) => kept.add(name, &format!("{said}, {value}")),
-            None => kept.add(name, value),
+        if name == "vary" {
+            vary.push(value);
+        } else {
+            kept.add(name, value);
         }
     }
-    if let Some(said) = received.get("vary").filter(|_| governed && cors.get("vary").is_none()) {
-        kept.add("vary", said);
+    if !vary.is_empty() {
+        kept.add("vary", &vary.join(", "));
     }
     kept.add(REQUEST_ID, request_id);
     kept
@@ -132,7 +152,7 @@ mod tests {
             kept.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>()
         };
         let id = "margrave-request-id=id";
-        assert_eq!(of(&[]), ["access-control-allow-origin=*", "vary=Accept", "x-a=1", id]);
+        assert_eq!(of(&[]), ["access-control-allow-origin=*", "x-a=1", "vary=Accept", id]);
         assert_eq!(of(&[("vary", "Origin")]), ["x-a=1", "vary=Accept, Origin", id]);
         assert_eq!(
             of(&[("access-control-allow-origin", "*")]),
@@ -141,20 +161,20 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_refused_by_its_declared_length_or_counted() {
+    fn a_body_is_bounded_by_its_declared_length_or_held() {
         for (length, limit, verdict) in [
-            (None, None, Ok(None)),
-            (Some("999999999999"), None, Ok(None)),
-            (None, Some(10), Ok(Some(10))),
-            (None, Some(9_999_999), Ok(Some(MAX_HELD_BODY))),
-            (Some("10"), Some(10), Ok(None)),
+            (None, None, Ok(BodyBound::None)),
+            (Some("999999999999"), None, Ok(BodyBound::None)),
+            (None, Some(10), Ok(BodyBound::Held(10))),
+            (None, Some(9_999_999), Ok(BodyBound::Held(MAX_HELD_BODY))),
+            (Some("10"), Some(10), Ok(BodyBound::Exactly(10))),
             (Some("11"), Some(10), Err(ErrorCode::PayloadTooLarge)),
             (Some("99999999999999999999999"), Some(10), Err(ErrorCode::AmbiguousRequest)),
             (Some("-1"), Some(10), Err(ErrorCode::AmbiguousRequest)),
             (Some("+1"), Some(10), Err(ErrorCode::AmbiguousRequest)),
         ] {
             let headers: HeaderList = length.map(|length| ("content-length", length)).into_iter().collect();
-            assert_eq!(undeclared_limit(&headers, limit), verdict, "{length:?} {limit:?}");
+            assert_eq!(body_bound(&headers, limit), verdict, "{length:?} {limit:?}");
         }
     }
 
@@ -167,6 +187,11 @@ mod tests {
             ("GET", with("content-length", "9"), Err(ErrorCode::AmbiguousRequest)),
             ("GET", with("content-length", "00"), Err(ErrorCode::AmbiguousRequest)),
             ("HEAD", with("transfer-encoding", "chunked"), Err(ErrorCode::AmbiguousRequest)),
+            (
+                "POST",
+                [("content-length", "10"), ("transfer-encoding", "chunked")].into_iter().collect(),
+                Err(ErrorCode::AmbiguousRequest),
+            ),
             ("POST", HeaderList::default(), Ok(true)),
             ("DELETE", with("transfer-encoding", "chunked"), Ok(true)),
         ] {
@@ -196,6 +221,7 @@ mod tests {
                 "set-cookie=a=1",
                 "set-cookie=b=2",
                 "cache-control=private, max-age=60",
+                "vary=Authorization",
                 "margrave-request-id=id"
             ]
         );
