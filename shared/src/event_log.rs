@@ -2,6 +2,9 @@
 //!
 //! A pull is the truth; a push is believed until a pull that began after it has come. So the cursor moves by pulls only,
 //! and a push that was lost, repeated, of another time or forged changes nothing for longer than that.
+//!
+//! One file, though a long one: the log and its rules are two hundred lines, the rest is the model of an issuer that loses,
+//! repeats, forges and goes back, against which they are proven.
 
 use crate::event::{Batch, Event};
 use crate::revocation::Cursor;

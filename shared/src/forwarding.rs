@@ -54,8 +54,8 @@ const MAX_HELD_BODY: u64 = 1024 * 1024;
 pub enum BodyBound {
     /// Not at all.
     None,
-    /// It is exactly as long as was declared, or it does not arrive: runtimes go by the chunks of a body that declares a
-    /// length as well, and do not say that there were any.
+    /// It is exactly as long as was declared, or it does not arrive whole. Of a body that is chunked as well workerd hides
+    /// the declared length; where a runtime shows it and goes by the chunks, this holds it to what it said.
     Exactly(u64),
     /// It is held until it is complete, and at most so long.
     Held(u64),
