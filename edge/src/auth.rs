@@ -6,20 +6,23 @@ use crate::config::EdgeConfig;
 use crate::feed::{self, FeedView};
 use crate::gate::Corridor;
 use crate::issuer::{self, IssuerCall};
-use crate::limiter::{self, Aim};
+use crate::limiter::{self, Aim, Attempt};
 use crate::respond::{Refused, refuse, refuse_oauth};
 use crate::sessions::{self, Place};
-use crate::{body, clock, refusals, verify};
+use crate::{body, clock, device, refusals, verify};
 use margrave_shared::basic::Basic;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::form::{Form, MAX_FORM_BYTES};
-use margrave_shared::header::{ATTEMPT, Credential, PROPAGATED, is_dropped_from_origin, read_authorization};
+use margrave_shared::header::{
+    ATTEMPT, Credential, DEVICE, PROPAGATED, is_dropped_from_origin, read_authorization,
+};
 use margrave_shared::limiter::rule::Outcome;
 use margrave_shared::login::login_key;
 use margrave_shared::path::Target;
 use margrave_shared::route_policy::{OnStateFailure, RoutePolicy};
 use margrave_shared::token::{Expect, verify_refresh};
 use margrave_shared::wire::credentials::{CredentialsRequest, MAX_LOGIN_BODY_BYTES};
+use margrave_shared::wire::device::DeviceStanding;
 use margrave_shared::wire::session_seen::SessionSeen;
 use std::time::Duration;
 use worker::{Request, Response};
@@ -54,6 +57,7 @@ fn kind_of(method: &str, path: &str) -> Option<Kind> {
             | "/openapi.json",
         )
         | ("POST", "/v1/accounts" | "/v1/logout") => Kind::Plain,
+        ("DELETE", "/v1/devices") => Kind::Plain,
         ("DELETE", path) if path.strip_prefix("/v1/sessions/").is_some_and(|sid| !sid.contains('/')) => {
             Kind::Plain
         }
@@ -126,7 +130,10 @@ fn call_of<'a>(corridor: &Corridor, request: &Request, method: &'a str, path: &'
     }
 }
 
-/// Sends to the issuer; gives its answer and what it says of the attempt.
+/// The grant that completes a login.
+const FACTORS_GRANT: &str = "urn:margrave:params:oauth:grant-type:factors";
+
+/// Sends to the issuer; gives its answer and what it says of the attempt. What it says of devices is done here.
 async fn send(corridor: &Corridor, call: &IssuerCall<'_>) -> Result<(Response, Outcome), ErrorCode> {
     let sent = within(ISSUER_TIMEOUT, issuer::call(&corridor.env, &corridor.config, call)).await;
     let response = sent.map_err(|failed| match failed {
@@ -148,6 +155,15 @@ async fn send(corridor: &Corridor, call: &IssuerCall<'_>) -> Result<(Response, O
         Ok::<_, worker::Error>(headers)
     };
     let headers = clean().map_err(|_| ErrorCode::UpstreamUnavailable)?;
+    let standing = response.headers().get(DEVICE).ok().flatten();
+    match standing.and_then(|text| DeviceStanding::parse(&text)) {
+        Some(standing) if call.completes_login => {
+            device::make_known(&corridor.config, &corridor.head.headers, standing, &headers)
+                .map_err(|_| ErrorCode::Internal)?;
+        }
+        Some(standing) => device::forget_others(corridor, &standing).await,
+        None => {}
+    }
     Ok((response.with_headers(headers), outcome))
 }
 
@@ -182,6 +198,10 @@ async fn pass_on(
 /// Takes an attempt, sends, and settles. A send that fails, or an answer that is lost, gives nothing back.
 async fn attempt(corridor: &Corridor, aim: Aim<'_>, call: &IssuerCall<'_>) -> Result<Response, Refused> {
     let taken = limiter::take(&corridor.env, &corridor.config, aim, corridor.client).await?;
+    settled(corridor, taken, call).await
+}
+
+async fn settled(corridor: &Corridor, taken: Attempt, call: &IssuerCall<'_>) -> Result<Response, Refused> {
     let (response, outcome) = send(corridor, call).await?;
     limiter::settle(&corridor.env, taken, outcome).await;
     Ok(response)
@@ -194,7 +214,14 @@ async fn credentials(corridor: &Corridor, request: &mut Request, path: &str) -> 
     let written = login.print();
     let mut call = call_of(corridor, request, "POST", path);
     call.body = Some(written.expose().as_bytes());
-    attempt(corridor, Aim::Login(&login_key(&login.login)), &call).await
+    let key = login_key(&login.login);
+    let known = device::of_attempt(corridor, &key);
+    let aim = Aim::Login { login: &key, merchant: &login.merchant_id, device: known.as_ref() };
+    let taken = limiter::take(&corridor.env, &corridor.config, aim, corridor.client).await?;
+    if let Some(known) = known.filter(|_| taken.by_known_device) {
+        call.device = device::claim(&known);
+    }
+    settled(corridor, taken, &call).await
 }
 
 async fn token(corridor: &Corridor, request: &mut Request, path: &str) -> Result<Response, Refused> {
@@ -222,7 +249,8 @@ async fn token(corridor: &Corridor, request: &mut Request, path: &str) -> Result
             }
             Ok(send(corridor, &call).await?.0)
         }
-        (Some("urn:margrave:params:oauth:grant-type:factors"), None) => {
+        (Some(FACTORS_GRANT), None) => {
+            call.completes_login = true;
             attempt(corridor, Aim::Exchange, &call).await
         }
         _ => attempt(corridor, Aim::Nothing, &call).await,

@@ -4,6 +4,7 @@
 //! every problem is reported at once.
 
 use ed25519_dalek::SigningKey;
+use margrave_shared::device::{self, DeviceKey};
 use margrave_shared::id::{EdgeId, MerchantId};
 use margrave_shared::limiter::Limit;
 use margrave_shared::route_policy::RouteConfig;
@@ -60,11 +61,23 @@ struct Limits {
     address_attempts: i64,
     /// … in so many seconds. Default 300.
     address_window_s: i64,
+    /// Wrong attempts on all logins of one merchant in the address's window, after which somebody is taken to try many
+    /// logins: the log says so, and strangers' addresses have `tight_attempts`. Default ten times `address_attempts`.
+    merchant_attempts: Option<i64>,
+    /// Wrong attempts from one address meanwhile. Default a tenth of `address_attempts`.
+    tight_attempts: Option<i64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { account_attempts: 5, account_window_s: 300, address_attempts: 30, address_window_s: 300 }
+        Self {
+            account_attempts: 5,
+            account_window_s: 300,
+            address_attempts: 30,
+            address_window_s: 300,
+            merchant_attempts: None,
+            tight_attempts: None,
+        }
     }
 }
 
@@ -203,6 +216,12 @@ pub(crate) struct EdgeConfig {
     pub(crate) account_limit: Limit,
     /// Wrong attempts from one address.
     pub(crate) address_limit: Limit,
+    /// Wrong attempts on all logins of one merchant, above which there is an alarm.
+    pub(crate) merchant_limit: Limit,
+    /// Wrong attempts from one address during an alarm.
+    pub(crate) tight_limit: Limit,
+    /// Wrong attempts from one known device.
+    pub(crate) device_limit: Limit,
     /// Refreshes and factors grants from one address.
     pub(crate) exchange_limit: Limit,
     /// The feed.
@@ -225,6 +244,8 @@ pub(crate) struct EdgeConfig {
     pub(crate) hop_key_id: String,
     /// Hashes what the limiter counts by.
     pub(crate) limiter_key: SecretKey,
+    /// Signs device tokens.
+    pub(crate) device_key: DeviceKey,
 }
 
 thread_local! {
@@ -307,6 +328,15 @@ impl EdgeConfig {
         };
         let account_limit = limit("account", file.limits.account_attempts, file.limits.account_window_s);
         let address_limit = limit("address", file.limits.address_attempts, file.limits.address_window_s);
+        let per_address = file.limits.address_attempts;
+        let of_merchant = file
+            .limits
+            .merchant_attempts
+            .unwrap_or_else(|| per_address.saturating_mul(10).min(Limit::MOST_ATTEMPTS));
+        let merchant_limit = limit("merchant", of_merchant, file.limits.address_window_s);
+        let tight = file.limits.tight_attempts.unwrap_or_else(|| (per_address / 10).max(1));
+        let tight_limit = limit("tight", tight, file.limits.address_window_s);
+        let device_limit = limit("device", device::ATTEMPTS, file.limits.account_window_s);
         let exchange_limit = limit("exchange", 600, 60);
         let numbers = [
             ("revocations.poll_ms", file.revocations.poll_ms, 1, 60_000),
@@ -351,6 +381,7 @@ impl EdgeConfig {
             client_address,
             origin_authority,
             (account_limit, address_limit, exchange_limit),
+            (merchant_limit, tight_limit, device_limit),
             (edge_id, routes),
             (signing_key, limiter_key, hop_key),
         ) {
@@ -358,6 +389,7 @@ impl EdgeConfig {
                 Some(client_address),
                 Some(origin_authority),
                 (Some(account_limit), Some(address_limit), Some(exchange_limit)),
+                (Some(merchant_limit), Some(tight_limit), Some(device_limit)),
                 (Some(edge_id), Some(routes)),
                 (Some(signing_key), Some(limiter_key), Some(hop_key)),
             ) if problems.is_empty() => Ok(Self {
@@ -371,6 +403,9 @@ impl EdgeConfig {
                 client_address,
                 account_limit,
                 address_limit,
+                merchant_limit,
+                tight_limit,
+                device_limit,
                 exchange_limit,
                 revocations: file.revocations,
                 jwks: file.jwks,
@@ -381,6 +416,7 @@ impl EdgeConfig {
                 signing_key: SigningKey::from_bytes(signing_key.bytes()),
                 hop_key,
                 hop_key_id,
+                device_key: DeviceKey::of(&limiter_key),
                 limiter_key,
             }),
             _ => Err(problems),

@@ -7,7 +7,7 @@ use crate::entropy;
 use ed25519_dalek::Signer as _;
 use margrave_shared::base64;
 use margrave_shared::header::{
-    CLIENT_ADDRESS, CONTENT_DIGEST, REQUEST_ID, SESSION_SEEN, SIGNATURE, SIGNATURE_INPUT,
+    CLIENT_ADDRESS, CONTENT_DIGEST, DEVICE, REQUEST_ID, SESSION_SEEN, SIGNATURE, SIGNATURE_INPUT,
 };
 use margrave_shared::http_signature::{Algorithm, Message, Parameters, content_digest, sign};
 use margrave_shared::wire::report::Report;
@@ -32,8 +32,12 @@ pub(crate) struct IssuerCall<'a> {
     pub(crate) client: String,
     /// What the account object has seen of the session.
     pub(crate) session_seen: String,
+    /// The known device that the attempt comes from.
+    pub(crate) device: String,
     /// The request's id.
     pub(crate) request_id: String,
+    /// Whether a good answer completes a login, after which the client's device is known.
+    pub(crate) completes_login: bool,
 }
 
 /// Signs a call (RFC 9421, Ed25519) and sends it. Redirects are not followed.
@@ -42,6 +46,7 @@ pub(crate) async fn call(env: &Env, config: &EdgeConfig, call: &IssuerCall<'_>) 
     let signed = [
         (CLIENT_ADDRESS, call.client.as_str()),
         (SESSION_SEEN, call.session_seen.as_str()),
+        (DEVICE, call.device.as_str()),
         (REQUEST_ID, call.request_id.as_str()),
         (CONTENT_DIGEST, digest.as_str()),
     ];

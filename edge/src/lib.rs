@@ -7,6 +7,7 @@ pub mod boundary;
 mod budget;
 mod clock;
 mod config;
+mod device;
 #[cfg(feature = "drill")]
 mod drill;
 mod entropy;
@@ -21,5 +22,6 @@ mod own;
 mod refusals;
 mod respond;
 mod sessions;
+mod spraying;
 mod trial;
 mod verify;

@@ -3,26 +3,37 @@
 
 use crate::budget::{OBJECT, within};
 use crate::config::{EdgeConfig, LIMITERS};
-use crate::objects::limiter::{Act, BucketAnswer, BucketQuery};
+use crate::objects::limiter::{self, Act, BucketAnswer, BucketQuery, DeviceQuery};
 use crate::respond::Refused;
+use crate::spraying;
+use margrave_shared::device::Device;
 use margrave_shared::error::ErrorCode;
+use margrave_shared::id::MerchantId;
 use margrave_shared::limiter::Limit;
-use margrave_shared::limiter::rule::{BucketKind, Outcome, address_key, bucket_key};
+use margrave_shared::limiter::rule::{ALL_OUTCOMES_FACTOR, BucketKind, Outcome, address_key, bucket_key};
 use std::net::IpAddr;
 use worker::Env;
 
-/// The buckets that one attempt draws from, in the order of drawing: the address first, so that a flood from one
-/// address does not even reach the account's bucket.
-#[derive(Debug)]
+/// An attempt under way: what it has drawn from.
+#[derive(Debug, Default)]
 pub(crate) struct Attempt {
     taken: Vec<BucketQuery>,
+    /// Whether it counts as one of a known device.
+    pub(crate) by_known_device: bool,
 }
 
 /// What an attempt is on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Aim<'a> {
-    /// A login in its normal form.
-    Login(&'a str),
+    /// Login and password.
+    Login {
+        /// The login in its normal form.
+        login: &'a str,
+        /// The merchant whose account it is said to be.
+        merchant: &'a MerchantId,
+        /// The device that it comes from, if its owner has logged in from there.
+        device: Option<&'a Device>,
+    },
     /// A merchant key's id.
     Key(&'a str),
     /// Nothing in particular: the address alone counts.
@@ -31,26 +42,68 @@ pub(crate) enum Aim<'a> {
     Exchange,
 }
 
-fn plan(config: &EdgeConfig, aim: Aim<'_>, client: Option<IpAddr>) -> Vec<BucketQuery> {
-    // Who has no address shares one bucket with all who have none.
-    let address = client.map_or_else(|| "unknown".to_owned(), address_key);
-    let bucket = |kind: BucketKind, value: &str, limit: Limit| BucketQuery {
-        act: Act::Take,
-        key: bucket_key(&config.limiter_key, kind, value),
-        limit,
-    };
-    let by_address = |kind, limit| bucket(kind, &address, limit);
-    match aim {
-        Aim::Login(login) => vec![
-            by_address(BucketKind::Address, config.address_limit),
-            bucket(BucketKind::Account, login, config.account_limit),
-        ],
-        Aim::Key(key) => vec![
-            by_address(BucketKind::Address, config.address_limit),
-            bucket(BucketKind::Key, key, config.account_limit),
-        ],
-        Aim::Nothing => vec![by_address(BucketKind::Address, config.address_limit)],
-        Aim::Exchange => vec![by_address(BucketKind::Exchange, config.exchange_limit)],
+/// How many attempts there may be of whatever outcome.
+fn all_outcomes(limit: Limit) -> i64 {
+    limit.attempts.saturating_mul(ALL_OUTCOMES_FACTOR).min(Limit::MOST_ATTEMPTS)
+}
+
+/// The buckets of an edge.
+struct Buckets<'a> {
+    config: &'a EdgeConfig,
+    client: Option<IpAddr>,
+}
+
+impl Buckets<'_> {
+    fn bucket(&self, kind: BucketKind, value: &str, limit: Limit) -> BucketQuery {
+        let key = bucket_key(&self.config.limiter_key, kind, value);
+        BucketQuery {
+            act: Act::Take,
+            key,
+            limit,
+            tight: None,
+            all_outcomes: Some(all_outcomes(limit)),
+            device: None,
+        }
+    }
+
+    fn by_address(&self, kind: BucketKind, limit: Limit) -> BucketQuery {
+        // Who has no address shares one bucket with all who have none.
+        let address = self.client.map_or_else(|| "unknown".to_owned(), address_key);
+        self.bucket(kind, &address, limit)
+    }
+
+    /// Those that admit or refuse, in the order of drawing: the address first, so that a flood from one address does not
+    /// even reach the account's bucket.
+    fn of(&self, aim: Aim<'_>) -> Vec<BucketQuery> {
+        let address = || self.by_address(BucketKind::Address, self.config.address_limit);
+        let account = |kind, value| self.bucket(kind, value, self.config.account_limit);
+        match aim {
+            Aim::Login { login, .. } => vec![address(), account(BucketKind::Account, login)],
+            Aim::Key(key) => vec![address(), account(BucketKind::Key, key)],
+            Aim::Nothing => vec![address()],
+            Aim::Exchange => vec![self.by_address(BucketKind::Exchange, self.config.exchange_limit)],
+        }
+    }
+
+    /// The one of a merchant, which sees only what is wrong: a large merchant has many right attempts.
+    fn of_merchant(&self, merchant: &MerchantId) -> BucketQuery {
+        let bucket = self.bucket(BucketKind::Merchant, merchant.as_str(), self.config.merchant_limit);
+        BucketQuery { all_outcomes: None, ..bucket }
+    }
+
+    /// The one of a known device.
+    fn of_device(&self, device: &Device) -> BucketQuery {
+        let keys = &self.config.device_key;
+        let account = DeviceQuery { account: keys.account(&device.account), generation: device.generation };
+        BucketQuery {
+            act: Act::Take,
+            key: keys.bucket(device),
+            limit: self.config.device_limit,
+            tight: None,
+            // As many right ones as an address may have.
+            all_outcomes: Some(all_outcomes(self.config.address_limit)),
+            device: Some(account),
+        }
     }
 }
 
@@ -64,22 +117,45 @@ pub(crate) async fn take(
     aim: Aim<'_>,
     client: Option<IpAddr>,
 ) -> Result<Attempt, Refused> {
-    let mut attempt = Attempt { taken: Vec::new() };
-    for query in plan(config, aim, client) {
-        match ask(env, &query).await {
-            Ok(BucketAnswer { retry_after_ms: None }) => attempt.taken.push(query),
-            Ok(BucketAnswer { retry_after_ms: Some(ms) }) => {
-                // Refused by one bucket, an attempt consumes from none.
-                undo(env, attempt, Act::Untake).await;
-                return Err(Refused { code: ErrorCode::TooManyAttempts, retry_after_ms: Some(ms) });
-            }
-            Err(()) => {
-                undo(env, attempt, Act::Untake).await;
-                return Err(ErrorCode::StateUnavailable.into());
-            }
+    let buckets = Buckets { config, client };
+    let mut attempt = Attempt::default();
+    match draw(env, &buckets, aim, &mut attempt).await {
+        Ok(()) => Ok(attempt),
+        Err(refused) => {
+            // Refused by one bucket, an attempt consumes from none.
+            undo(env, attempt, Act::Untake).await;
+            Err(refused)
         }
     }
-    Ok(attempt)
+}
+
+async fn draw(env: &Env, buckets: &Buckets<'_>, aim: Aim<'_>, attempt: &mut Attempt) -> Result<(), Refused> {
+    if let Aim::Login { device: Some(device), .. } = aim {
+        // What strangers do to the login and to the address is nothing to the owner's own device.
+        let query = buckets.of_device(device);
+        if !ask(env, &query).await?.admitted()?.forgotten {
+            attempt.by_known_device = true;
+            attempt.taken.push(query);
+            return Ok(());
+        }
+    }
+    for query in buckets.of(aim) {
+        ask(env, &query).await?.admitted()?;
+        attempt.taken.push(query);
+    }
+    let Aim::Login { merchant, .. } = aim else { return Ok(()) };
+    let query = buckets.of_merchant(merchant);
+    if ask(env, &query).await?.retry_after_ms.is_none() {
+        attempt.taken.push(query);
+        return Ok(());
+    }
+    spraying::suspect(merchant);
+    if let Some(address) = attempt.taken.first_mut() {
+        let tightened = BucketQuery { tight: Some(buckets.config.tight_limit.attempts), ..*address };
+        ask(env, &BucketQuery { act: Act::Tighten, ..tightened }).await?.admitted()?;
+        *address = tightened;
+    }
+    Ok(())
 }
 
 /// Gives an attempt back if its outcome says so.
@@ -96,14 +172,33 @@ async fn undo(env: &Env, attempt: Attempt, act: Act) {
     }
 }
 
-async fn ask(env: &Env, query: &BucketQuery) -> Result<BucketAnswer, ()> {
+/// Makes all devices of an account strangers that became known before this generation; gives whether that is done.
+pub(crate) async fn forget_devices(env: &Env, account: [u8; 16], generation: i64) -> bool {
+    let (shard, url) = limiter::forget(account, generation);
+    call(env, &shard, &url).await.is_ok()
+}
+
+impl BucketAnswer {
+    fn admitted(self) -> Result<Self, Refused> {
+        match self.retry_after_ms {
+            None => Ok(self),
+            Some(ms) => Err(Refused { code: ErrorCode::TooManyAttempts, retry_after_ms: Some(ms) }),
+        }
+    }
+}
+
+async fn ask(env: &Env, query: &BucketQuery) -> Result<BucketAnswer, Refused> {
+    call(env, &query.shard(), &query.print()).await
+}
+
+async fn call(env: &Env, shard: &str, url: &str) -> Result<BucketAnswer, Refused> {
     let call = async {
-        let stub = env.durable_object(LIMITERS)?.get_by_name(&query.shard())?;
-        let mut response = stub.fetch_with_str(&query.print()).await?;
+        let stub = env.durable_object(LIMITERS)?.get_by_name(shard)?;
+        let mut response = stub.fetch_with_str(url).await?;
         if response.status_code() != 200 {
             return Err(worker::Error::RustError("the limiter object refused".to_owned()));
         }
         response.json::<BucketAnswer>().await
     };
-    within(OBJECT, call).await.map_err(|_| ())
+    within(OBJECT, call).await.map_err(|_| ErrorCode::StateUnavailable.into())
 }

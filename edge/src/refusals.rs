@@ -5,16 +5,18 @@ use crate::clock;
 use crate::gate::Corridor;
 use crate::issuer;
 use margrave_shared::error::ErrorCode;
+use margrave_shared::id::MerchantId;
 use margrave_shared::time::UnixMs;
-use margrave_shared::wire::report::Report;
+use margrave_shared::wire::report::{MAX_SPRAYED, Report};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// How often an isolate tells the issuer, in milliseconds.
 const EVERY_MS: i64 = 60_000;
 
 thread_local! {
+    static SPRAYED: RefCell<BTreeSet<MerchantId>> = const { RefCell::new(BTreeSet::new()) };
     static COUNTS: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
     /// When counting began, or the counts were last sent; zero while there is nothing to tell.
     static SINCE: Cell<UnixMs> = const { Cell::new(UnixMs(0)) };
@@ -25,8 +27,22 @@ pub(crate) fn count(code: ErrorCode) {
     add(code.as_str().to_owned(), 1);
 }
 
+/// Notes that a merchant's logins are being tried.
+pub(crate) fn alarm(merchant: &MerchantId) {
+    SPRAYED.with_borrow_mut(|sprayed| {
+        if sprayed.len() < MAX_SPRAYED {
+            sprayed.insert(merchant.clone());
+        }
+    });
+    begin();
+}
+
 fn add(code: String, times: u64) {
     COUNTS.with_borrow_mut(|counts| *counts.entry(code).or_default() += times);
+    begin();
+}
+
+fn begin() {
     if SINCE.get() == UnixMs(0) {
         SINCE.set(clock::now());
     }
@@ -40,14 +56,15 @@ pub(crate) fn tell_in_time(corridor: &Corridor) {
         return;
     }
     SINCE.set(UnixMs(0));
-    let refusals = COUNTS.take();
+    let (refusals, sprayed) = (COUNTS.take(), SPRAYED.take());
     let (env, config) = (corridor.env.clone(), Rc::clone(&corridor.config));
     corridor.context.wait_until(async move {
-        let report = Report { refusals, ..Report::default() };
+        let report = Report { refusals, sprayed, ..Report::default() };
         if !issuer::report(&env, &config, &report).await {
             for (code, times) in report.refusals {
                 add(code, times);
             }
+            report.sprayed.iter().for_each(alarm);
         }
     });
 }

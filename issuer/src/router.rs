@@ -23,6 +23,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/factors/credentials", post(factors::routes::credentials))
         .route("/v1/accounts", post(accounts::routes::create))
         .route("/v1/me", get(accounts::routes::me))
+        .route("/v1/devices", delete(accounts::routes::forget_devices))
         .route("/v1/sessions", get(sessions::routes::list))
         .route("/v1/sessions/{sid}", delete(sessions::routes::end))
         .route("/v1/logout", post(sessions::routes::logout))

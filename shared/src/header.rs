@@ -32,6 +32,9 @@ pub const FEED_LATER: &str = "margrave-feed-later";
 /// From the edge to the issuer: when the edge last saw activity in the session that a refresh is for,
 /// `<sid>;<unix ms>`.
 pub const SESSION_SEEN: &str = "margrave-session-seen";
+/// Known devices. From a client: its device token (apps; browsers hold it in a cookie). From the edge to the issuer and back:
+/// what `wire::device` says.
+pub const DEVICE: &str = "margrave-device";
 /// RFC 9530 §2.
 pub const CONTENT_DIGEST: &str = "content-digest";
 /// RFC 9421 §4.1.
@@ -45,7 +48,10 @@ pub const TO_ORIGIN: [&str; 10] =
     [SUBJECT, MERCHANT, ACCOUNT, PERMISSIONS, USER_TYPE, SESSION, CABINET, ACTOR, CLIENT_ADDRESS, REQUEST_ID];
 
 /// The headers that an edge signs on its requests to the issuer, every one on every request.
-pub const TO_ISSUER: [&str; 4] = [CLIENT_ADDRESS, SESSION_SEEN, REQUEST_ID, CONTENT_DIGEST];
+pub const TO_ISSUER: [&str; 5] = [CLIENT_ADDRESS, SESSION_SEEN, DEVICE, REQUEST_ID, CONTENT_DIGEST];
+
+/// The cookie that holds a browser's device token.
+pub const DEVICE_COOKIE: &str = "__Host-mg-device";
 
 /// The prefix of Margrave's own cookies.
 pub const COOKIE_PREFIX: &str = "__Host-mg-";
@@ -122,6 +128,18 @@ pub fn without_own_cookies(cookie: &str) -> Option<String> {
     let kept: Vec<&str> =
         cookie.split(';').map(str::trim).filter(|pair| !pair.is_empty() && !own(pair)).collect();
     if kept.is_empty() { None } else { Some(kept.join("; ")) }
+}
+
+/// The value of a cookie in a `Cookie` header; `None` when it is not there exactly once, since which one counts would be a
+/// matter of opinion.
+pub fn cookie<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+    let mut values = header
+        .split([';', ','])
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(n, _)| n.trim() == name)
+        .map(|(_, value)| value.trim());
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
 }
 
 /// Whether a `name=value` text (of `Cookie` or `Set-Cookie`) is one of Margrave's.

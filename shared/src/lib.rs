@@ -7,6 +7,7 @@ pub mod base64;
 pub mod basic;
 pub mod claims;
 pub mod cors;
+pub mod device;
 pub mod error;
 pub mod error_body;
 pub mod event;

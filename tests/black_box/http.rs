@@ -71,6 +71,23 @@ pub(crate) fn form(pairs: &[(&str, &str)]) -> String {
     pairs.iter().map(|(n, v)| format!("{}={}", encode(n), encode(v))).collect::<Vec<_>>().join("&")
 }
 
+/// A client at another of this machine's addresses.
+pub(crate) struct Source(reqwest::Client);
+
+impl Source {
+    /// At this one, such as `127.0.0.2`.
+    pub(crate) fn at(address: &str) -> Self {
+        let client = reqwest::Client::builder().local_address(address.parse::<std::net::IpAddr>().unwrap());
+        Self(client.timeout(Duration::from_secs(30)).build().unwrap())
+    }
+
+    /// POST of JSON.
+    pub(crate) async fn post_json(&self, url: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let request = self.0.post(url).header("content-type", "application/json").body(body.to_string());
+        run(request, headers).await
+    }
+}
+
 async fn run(request: reqwest::RequestBuilder, headers: &[(&str, &str)]) -> Answer {
     let mut request = request;
     for (name, value) in headers {

@@ -19,6 +19,7 @@ mod forged;
 mod http;
 mod key_rotation;
 mod keys_of_a_strange_issuer;
+mod known_devices;
 mod layout;
 mod login_limits;
 mod merchant_key;

@@ -1,10 +1,10 @@
-//! 256 objects hold the buckets, by the first byte of their keyed hash; a row is dropped when its bucket is full
-//! again, so that nobody can fill the storage with names.
+//! The limiter object: buckets as rows of 256 objects, so that a flood of addresses makes rows and not objects; and
+//! known devices, beside what is remembered of all devices of their account.
 
 use super::{Schema, answer, number, parameters, sorted, text};
 use crate::clock;
+use margrave_shared::device::{DeviceRow, LIFE_S};
 use margrave_shared::limiter::gcra::{Bucket, Empty, Limit};
-use margrave_shared::limiter::rule::ALL_OUTCOMES_FACTOR;
 use margrave_shared::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
@@ -14,6 +14,8 @@ use worker::{DurableObject, Env, Request, Response, State, durable_object};
 pub(crate) enum Act {
     /// Take an attempt.
     Take,
+    /// Take the attempt that was just taken once more, now by the tight limit.
+    Tighten,
     /// The attempt was right or not evaluated: it returns to the bucket of wrong ones, not to that of all.
     GiveBack,
     /// The attempt was refused elsewhere and never made: it returns to both.
@@ -24,14 +26,31 @@ impl Act {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Take => "take",
+            Self::Tighten => "tighten",
             Self::GiveBack => "give-back",
             Self::Untake => "untake",
         }
     }
+
+    fn read(text: &str) -> worker::Result<Self> {
+        [Self::Take, Self::Tighten, Self::GiveBack, Self::Untake]
+            .into_iter()
+            .find(|act| act.as_str() == text)
+            .ok_or_else(|| worker::Error::RustError("act".to_owned()))
+    }
+}
+
+/// A known device that an attempt comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DeviceQuery {
+    /// The keyed hash of its account.
+    pub(crate) account: [u8; 16],
+    /// The device generation that it belongs to.
+    pub(crate) generation: i64,
 }
 
 /// One act on one bucket.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct BucketQuery {
     /// What is done.
     pub(crate) act: Act,
@@ -39,32 +58,63 @@ pub(crate) struct BucketQuery {
     pub(crate) key: [u8; 16],
     /// Its limit.
     pub(crate) limit: Limit,
+    /// By how many attempts of its window it is counted instead, once it was tightened.
+    pub(crate) tight: Option<i64>,
+    /// How many attempts of whatever outcome there may be; nothing where right ones are not bounded.
+    pub(crate) all_outcomes: Option<i64>,
+    /// The bucket of a known device.
+    pub(crate) device: Option<DeviceQuery>,
 }
 
 impl BucketQuery {
-    /// The object that holds the bucket.
+    /// The object that holds the bucket: a device's lies where what is remembered of its account does.
     pub(crate) fn shard(&self) -> String {
-        let [first, ..] = self.key;
-        format!("shard-{first:02x}")
+        let [first, ..] = self.device.map_or(self.key, |device| device.account);
+        shard(first)
     }
 
     /// The URL of the call.
     pub(crate) fn print(&self) -> String {
-        format!(
-            "https://limiter/?act={}&key={:032x}&attempts={}&window={}",
+        let url = format!(
+            "https://limiter/?act={}&key={}&attempts={}&window={}&tight={}&all={}",
             self.act.as_str(),
-            u128::from_be_bytes(self.key),
+            hex(self.key),
             self.limit.attempts,
-            self.limit.window_s
-        )
+            self.limit.window_s,
+            self.tight.unwrap_or(0),
+            self.all_outcomes.unwrap_or(0),
+        );
+        match self.device {
+            None => url,
+            Some(device) => {
+                format!("{url}&account={}&generation={}", hex(device.account), device.generation)
+            }
+        }
     }
 }
 
-/// What the object says: nothing, or when to come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The call that makes all devices of an account forgotten that are of an earlier generation: its object and its URL.
+pub(crate) fn forget(account: [u8; 16], generation: i64) -> (String, String) {
+    let [first, ..] = account;
+    (shard(first), format!("https://limiter/?act=forget&account={}&generation={generation}", hex(account)))
+}
+
+fn shard(first: u8) -> String {
+    format!("shard-{first:02x}")
+}
+
+fn hex(key: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(key))
+}
+
+/// What the object says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BucketAnswer {
-    /// Milliseconds until an attempt would be admitted.
+    /// No attempt is left: milliseconds until one would be admitted.
     pub(crate) retry_after_ms: Option<i64>,
+    /// The device is known no more; nothing was taken.
+    #[serde(default)]
+    pub(crate) forgotten: bool,
 }
 
 /// The object.
@@ -79,6 +129,9 @@ const SCHEMA: &[&str] = &[
     (key TEXT PRIMARY KEY, attempts TEXT NOT NULL, wrong TEXT NOT NULL, all_outcomes TEXT NOT NULL,
     full_at TEXT NOT NULL) STRICT",
     "CREATE INDEX IF NOT EXISTS buckets_by_full ON buckets (full_at)",
+    // Of a device its wrong attempts, of an account the lowest device generation that counts.
+    "CREATE TABLE IF NOT EXISTS devices (key TEXT PRIMARY KEY, count TEXT NOT NULL, forget_at TEXT NOT NULL) STRICT",
+    "CREATE INDEX IF NOT EXISTS devices_by_end ON devices (forget_at)",
 ];
 const FIND: &str = "SELECT attempts, wrong, all_outcomes FROM buckets WHERE key = ?";
 const PUT: &str = "INSERT INTO buckets (key, attempts, wrong, all_outcomes, full_at) VALUES (?, ?, ?, ?, ?)
@@ -86,12 +139,21 @@ const PUT: &str = "INSERT INTO buckets (key, attempts, wrong, all_outcomes, full
     wrong = excluded.wrong, all_outcomes = excluded.all_outcomes, full_at = excluded.full_at";
 const DROP_FULL: &str =
     "DELETE FROM buckets WHERE key IN (SELECT key FROM buckets WHERE full_at < ? ORDER BY full_at LIMIT 20)";
+const FIND_DEVICE: &str = "SELECT count FROM devices WHERE key = ?";
+const PUT_DEVICE: &str = "INSERT INTO devices (key, count, forget_at) VALUES (?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET count = excluded.count, forget_at = excluded.forget_at";
+const DROP_DEVICES: &str = "DELETE FROM devices WHERE key IN (SELECT key FROM devices WHERE forget_at < ? ORDER BY forget_at LIMIT 20)";
 
 #[derive(Deserialize)]
 struct Row {
     attempts: String,
     wrong: String,
     all_outcomes: String,
+}
+
+#[derive(Deserialize)]
+struct Counted {
+    count: String,
 }
 
 /// The two buckets of one key.
@@ -101,19 +163,47 @@ struct Pair {
     all: Bucket,
 }
 
-/// The limit of the second bucket, which counts every outcome.
-fn limit_of_all(limit: Limit) -> Limit {
-    Limit { attempts: limit.attempts.saturating_mul(ALL_OUTCOMES_FACTOR), ..limit }
+/// How a bucket is counted.
+#[derive(Debug, Clone, Copy)]
+struct Counting {
+    limit: Limit,
+    /// The limit of wrong attempts once it was tightened.
+    tight: Option<Limit>,
+    /// The limit of the second bucket, which counts every outcome; none where right attempts are not bounded.
+    all: Option<Limit>,
 }
 
-/// Applies an act. An attempt that one of the two refuses is taken from neither.
-fn apply(pair: Pair, act: Act, limit: Limit, now: UnixMs) -> Result<Pair, Empty> {
-    let all = limit_of_all(limit);
-    Ok(match act {
-        Act::Take => Pair { wrong: pair.wrong.take(limit, now)?, all: pair.all.take(all, now)? },
-        Act::GiveBack => Pair { wrong: pair.wrong.give_back(limit), ..pair },
-        Act::Untake => Pair { wrong: pair.wrong.give_back(limit), all: pair.all.give_back(all) },
-    })
+impl Counting {
+    /// Does something to the bucket of wrong attempts in the units of the tight limit.
+    fn tightly<E>(
+        self,
+        bucket: Bucket,
+        act: impl FnOnce(Bucket, Limit) -> Result<Bucket, E>,
+    ) -> Result<Bucket, E> {
+        let tight = self.tight.unwrap_or(self.limit);
+        let after = act(bucket.rescaled(self.limit.attempts, tight.attempts), tight)?;
+        Ok(after.rescaled(tight.attempts, self.limit.attempts))
+    }
+
+    /// Applies an act. An attempt that one of the two refuses is taken from neither.
+    fn apply(self, pair: Pair, act: Act, now: UnixMs) -> Result<Pair, Empty> {
+        let returned = || self.tightly(pair.wrong, |bucket, limit| Ok::<_, Empty>(bucket.give_back(limit)));
+        let all = |change: fn(Bucket, Limit, UnixMs) -> Result<Bucket, Empty>| match self.all {
+            Some(limit) => change(pair.all, limit, now),
+            None => Ok(pair.all),
+        };
+        Ok(match act {
+            Act::Take => Pair { wrong: pair.wrong.take(self.limit, now)?, all: all(Bucket::take)? },
+            Act::Tighten => {
+                let before = pair.wrong.give_back(self.limit);
+                Pair { wrong: self.tightly(before, |bucket, limit| bucket.take(limit, now))?, ..pair }
+            }
+            Act::GiveBack => Pair { wrong: returned()?, ..pair },
+            Act::Untake => {
+                Pair { wrong: returned()?, all: all(|bucket, limit, _| Ok(bucket.give_back(limit)))? }
+            }
+        })
+    }
 }
 
 impl DurableObject for LimiterObject {
@@ -126,24 +216,51 @@ impl DurableObject for LimiterObject {
         crate::drill::fail_as_told("limiters").await?;
         self.schema.ensure(&self.state)?;
         let parameters = parameters(&request)?;
-        let key = text(&parameters, "key")?;
-        let act = match text(&parameters, "act")? {
-            "take" => Act::Take,
-            "give-back" => Act::GiveBack,
-            _ => Act::Untake,
-        };
-        let limit = Limit::new(number(&parameters, "attempts")?, number(&parameters, "window")?)
-            .map_err(|error| worker::Error::RustError(error.to_string()))?;
         let now = clock::now();
-        let before = self.find(key, limit)?;
-        let retry_after_ms = match apply(before, act, limit, now) {
+        if text(&parameters, "act")? == "forget" {
+            let (account, generation) = (text(&parameters, "account")?, number(&parameters, "generation")?);
+            self.put_device(account, generation.max(self.device(account)?), now)?;
+            return answer(&BucketAnswer::default());
+        }
+        let key = text(&parameters, "key")?;
+        let act = Act::read(text(&parameters, "act")?)?;
+        let window_s = number(&parameters, "window")?;
+        let limit = |attempts| {
+            Limit::new(attempts, window_s).map_err(|error| worker::Error::RustError(error.to_string()))
+        };
+        let some_limit = |name| match number(&parameters, name)? {
+            0 => Ok(None),
+            attempts => limit(attempts).map(Some),
+        };
+        let counting = Counting {
+            limit: limit(number(&parameters, "attempts")?)?,
+            tight: some_limit("tight")?,
+            all: some_limit("all")?,
+        };
+        let device = match text(&parameters, "account") {
+            Ok(account) => {
+                Some(DeviceRow { wrong: self.device(key)?, lowest_generation: self.device(account)? })
+            }
+            Err(_) => None,
+        };
+        if let (Some(row), Act::Take) = (device, act)
+            && !row.knows(number(&parameters, "generation")?)
+        {
+            return answer(&BucketAnswer { forgotten: true, ..BucketAnswer::default() });
+        }
+        let before = self.find(key, counting.limit)?;
+        let retry_after_ms = match counting.apply(before, act, now) {
             Ok(after) => {
-                self.put(key, after, limit, now)?;
+                self.put(key, after, counting, now)?;
                 None
             }
             Err(Empty { retry_after_ms }) => Some(retry_after_ms),
         };
-        answer(&BucketAnswer { retry_after_ms })
+        if let (Some(row), None) = (device, retry_after_ms) {
+            let change = if act == Act::Take { 1 } else { -1 };
+            self.put_device(key, (row.wrong + change).max(0), now)?;
+        }
+        answer(&BucketAnswer { retry_after_ms, forgotten: false })
     }
 }
 
@@ -167,14 +284,15 @@ impl LimiterObject {
         }
     }
 
-    fn put(&self, key: &str, pair: Pair, limit: Limit, now: UnixMs) -> worker::Result<()> {
+    fn put(&self, key: &str, pair: Pair, counting: Counting, now: UnixMs) -> worker::Result<()> {
         let sql = self.state.storage().sql();
-        let full_at = pair.wrong.full_at(limit).max(pair.all.full_at(limit_of_all(limit)));
+        let full_at = pair.wrong.full_at(counting.limit);
+        let full_at = counting.all.map_or(full_at, |all| full_at.max(pair.all.full_at(all)));
         sql.exec(
             PUT,
             vec![
                 key.into(),
-                limit.attempts.to_string().into(),
+                counting.limit.attempts.to_string().into(),
                 pair.wrong.0.to_string().into(),
                 pair.all.0.to_string().into(),
                 sorted(full_at.0).into(),
@@ -183,24 +301,85 @@ impl LimiterObject {
         sql.exec(DROP_FULL, vec![sorted(now.0).into()])?;
         Ok(())
     }
+
+    /// What is counted of a device, or of all devices of an account; nothing is zero.
+    fn device(&self, key: &str) -> worker::Result<i64> {
+        let rows: Vec<Counted> =
+            self.state.storage().sql().exec(FIND_DEVICE, vec![key.into()])?.to_array()?;
+        rows.first()
+            .map_or(Ok(0), |row| row.count.parse().map_err(|_| worker::Error::RustError("count".to_owned())))
+    }
+
+    fn put_device(&self, key: &str, count: i64, now: UnixMs) -> worker::Result<()> {
+        let sql = self.state.storage().sql();
+        // No token that it could concern lives longer.
+        let forget_at = sorted(now.plus_seconds(LIFE_S).0);
+        sql.exec(PUT_DEVICE, vec![key.into(), count.to_string().into(), forget_at.into()])?;
+        sql.exec(DROP_DEVICES, vec![sorted(now.0).into()])?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NOW: UnixMs = UnixMs(1_800_000_000_000);
+    const FULL: Pair = Pair { wrong: Bucket::FULL, all: Bucket::FULL };
+
+    fn counting(attempts: i64, window_s: i64, tight: Option<i64>) -> Counting {
+        let limit = |attempts| Limit::new(attempts, window_s).unwrap();
+        Counting { limit: limit(attempts), tight: tight.map(limit), all: Some(limit(attempts * 10)) }
+    }
+
     #[test]
     fn right_attempts_are_bounded_too_and_refused_ones_cost_nothing() {
-        let limit = Limit::new(2, 60).unwrap();
-        let now = UnixMs(1_800_000_000_000);
-        let mut pair = Pair { wrong: Bucket::FULL, all: Bucket::FULL };
+        let counting = counting(2, 60, None);
+        let mut pair = FULL;
         for _ in 0..20 {
-            pair = apply(pair, Act::Take, limit, now).unwrap();
-            pair = apply(pair, Act::GiveBack, limit, now).unwrap();
+            pair = counting.apply(pair, Act::Take, NOW).unwrap();
+            pair = counting.apply(pair, Act::GiveBack, NOW).unwrap();
         }
-        let refused = apply(pair, Act::Take, limit, now).unwrap_err();
+        let refused = counting.apply(pair, Act::Take, NOW).unwrap_err();
         assert_eq!(refused.retry_after_ms, 3000, "a twentieth of the window");
-        let pair = apply(pair, Act::Untake, limit, now).unwrap();
-        assert!(apply(pair, Act::Take, limit, now).is_ok());
+        let pair = counting.apply(pair, Act::Untake, NOW).unwrap();
+        assert!(counting.apply(pair, Act::Take, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_merchants_right_attempts_are_not_bounded() {
+        let counting = Counting { all: None, ..counting(2, 60, None) };
+        let mut pair = FULL;
+        for _ in 0..100 {
+            pair = counting.apply(pair, Act::Take, NOW).unwrap();
+            pair = counting.apply(pair, Act::GiveBack, NOW).unwrap();
+        }
+        assert_eq!(counting.apply(pair, Act::Take, NOW).map(|_| ()), Ok(()));
+    }
+
+    #[test]
+    fn a_tightened_address_has_few_attempts_and_gets_whole_ones_back() {
+        let (loose, tight) = (counting(30, 300, None), counting(30, 300, Some(3)));
+        let mut pair = FULL;
+        let mut admitted = 0;
+        for _ in 0..10 {
+            let Ok(taken) = loose.apply(pair, Act::Take, NOW) else { continue };
+            match tight.apply(taken, Act::Tighten, NOW) {
+                Ok(after) => (pair, admitted) = (after, admitted + 1),
+                // Refused: the ordinary attempt is what it has to give back.
+                Err(_) => pair = loose.apply(taken, Act::Untake, NOW).unwrap(),
+            }
+        }
+        assert_eq!(admitted, 3);
+        // A right attempt gives back what it took.
+        let before = pair;
+        let later = UnixMs(NOW.0 + 100_000);
+        let taken = loose.apply(pair, Act::Take, later).unwrap();
+        let taken = tight.apply(taken, Act::Tighten, later).unwrap();
+        let back = tight.apply(taken, Act::GiveBack, later).unwrap();
+        assert_eq!(back.wrong, before.wrong);
+        // So does one that was refused elsewhere, to both.
+        let back = tight.apply(taken, Act::Untake, later).unwrap();
+        assert_eq!(back.wrong, before.wrong);
     }
 }

@@ -67,6 +67,7 @@ pub(crate) async fn create_account(
         username: username.display().to_owned(),
         x_address,
         generation: 0,
+        device_generation: 0,
         created_at: now,
         disabled_at: None,
     })

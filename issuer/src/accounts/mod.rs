@@ -1,13 +1,15 @@
 //! Accounts: end users, each bound to one merchant for good.
 
 mod create;
+mod devices;
 pub(crate) mod routes;
 mod store;
 
 pub(crate) use create::{NewAccount, create_account};
+pub(crate) use devices::{device_standing, forget_account_devices};
 pub(crate) use store::{
-    add_failure, disable_account, find_account, find_by_login, find_by_merchant, raise_generation,
-    reset_failures,
+    add_failure, disable_account, find_account, find_by_login, find_by_merchant, forget_devices,
+    raise_generation, reset_failures,
 };
 
 use margrave_shared::id::{AccountId, MerchantId};
@@ -16,7 +18,11 @@ use margrave_shared::x_address::XAddress;
 use serde::Serialize;
 
 /// The most consecutive failures before an account can be reached by recovery only (NIST SP 800-63B-4 §3.2.2).
-const MAX_FAILURES: i64 = 100;
+pub(crate) const MAX_FAILURES: i64 = 100;
+
+/// How many of these strangers can use up: the rest is for devices that the account's owner has logged in from, so that a
+/// flood that goes on for days does not keep the owner out.
+pub(crate) const MAX_FAILURES_OF_STRANGERS: i64 = 90;
 
 /// An account.
 #[derive(Debug, Clone, Serialize)]
@@ -31,6 +37,9 @@ pub(crate) struct Account {
     pub(crate) x_address: XAddress,
     /// Raised by whatever ends all its tokens.
     pub(crate) generation: i64,
+    /// Raised by whatever makes its known devices forgotten.
+    #[serde(skip)]
+    pub(crate) device_generation: i64,
     /// When it was made.
     pub(crate) created_at: UnixMs,
     /// Since when it is disabled.

@@ -1,10 +1,11 @@
-//! `POST /v1/accounts` and `GET /v1/me`.
+//! `POST /v1/accounts`, `GET /v1/me` and `DELETE /v1/devices`.
 
-use super::{NewAccount, create_account};
+use super::{NewAccount, create_account, device_standing, forget_account_devices};
 use crate::app::App;
 use crate::http::bearer::{authenticate, authenticate_for};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
+use crate::http::to_edge::with_device_standing;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -60,4 +61,17 @@ pub(crate) async fn me(State(app): State<Arc<App>>, incoming: Incoming) -> Resul
         "permissions": print_scope(&presented.claims.scope),
     });
     Ok(json(StatusCode::OK, &answer))
+}
+
+/// "That was not me": forgets every device that was known. `204`
+pub(crate) async fn forget_devices(
+    State(app): State<Arc<App>>,
+    incoming: Incoming,
+) -> Result<Response, ApiError> {
+    let presented = authenticate(&app, &incoming).await?;
+    let account = presented.account.as_ref().ok_or(ApiError::new(ErrorCode::InsufficientPermission))?;
+    let account = forget_account_devices(&app, &account.id, &presented.actor(), &incoming.caller).await?;
+    let response = StatusCode::NO_CONTENT.into_response();
+    let by_edge = incoming.caller.edge.is_some();
+    Ok(if by_edge { with_device_standing(response, &device_standing(&account)) } else { response })
 }

@@ -1,6 +1,6 @@
 //! The accounts' SQL.
 
-use super::{Account, MAX_FAILURES};
+use super::Account;
 use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::id::{AccountId, MerchantId};
 use margrave_shared::login::{Login, Username};
@@ -12,21 +12,23 @@ const INSERT_ADDRESS: &str =
 const INSERT: &str = "INSERT INTO accounts
     (id, merchant_id, username, username_key, x_address, generation, failures, created_at)
     VALUES ($1, $2, $3, $4, $5, 0, 0, $6)";
-const FIND: &str = "SELECT id, merchant_id, username, x_address, generation, created_at, disabled_at
+const FIND: &str =
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at
     FROM accounts WHERE id = $1";
 const FIND_BY_USERNAME: &str =
-    "SELECT id, merchant_id, username, x_address, generation, created_at, disabled_at
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at
     FROM accounts WHERE username_key = $1";
 const FIND_BY_X_ADDRESS: &str =
-    "SELECT id, merchant_id, username, x_address, generation, created_at, disabled_at
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at
     FROM accounts WHERE x_address = $1";
 const FIND_BY_MERCHANT: &str =
-    "SELECT id, merchant_id, username, x_address, generation, created_at, disabled_at
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at
     FROM accounts WHERE merchant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 const ADD_FAILURE: &str = "UPDATE accounts SET failures = failures + 1 WHERE id = $1 AND failures < $2";
 const RESET_FAILURES: &str = "UPDATE accounts SET failures = 0 WHERE id = $1 AND failures > 0";
 const RAISE_GENERATION: &str =
     "UPDATE accounts SET generation = generation + 1 WHERE id = $1 RETURNING generation";
+const FORGET_DEVICES: &str = "UPDATE accounts SET device_generation = device_generation + 1 WHERE id = $1";
 const DISABLE: &str = "UPDATE accounts SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL";
 
 #[cfg(test)]
@@ -40,6 +42,7 @@ const ALL: &[&str] = &[
     ADD_FAILURE,
     RESET_FAILURES,
     RAISE_GENERATION,
+    FORGET_DEVICES,
     DISABLE,
 ];
 
@@ -50,6 +53,7 @@ struct Row {
     username: String,
     x_address: String,
     generation: i64,
+    device_generation: i64,
     created_at: i64,
     disabled_at: Option<i64>,
 }
@@ -64,6 +68,7 @@ impl TryFrom<Row> for Account {
             username: row.username,
             x_address: XAddress::parse(&row.x_address).map_err(|_| corrupt("x_address"))?,
             generation: row.generation,
+            device_generation: row.device_generation,
             created_at: UnixMs(row.created_at),
             disabled_at: row.disabled_at.map(UnixMs),
         })
@@ -135,11 +140,11 @@ pub(crate) async fn find_by_merchant(
     rows.into_iter().map(Account::try_from).collect()
 }
 
-/// Counts one more consecutive wrong password and locks the row; `false` when there were too many already.
-pub(crate) async fn add_failure(tx: &mut Tx, id: &AccountId) -> Result<bool, StorageError> {
+/// Counts one more consecutive wrong password and locks the row; `false` when there were so many already.
+pub(crate) async fn add_failure(tx: &mut Tx, id: &AccountId, most: i64) -> Result<bool, StorageError> {
     on_tx!(tx, c => sqlx::query(ADD_FAILURE)
         .bind(id.as_str())
-        .bind(MAX_FAILURES)
+        .bind(most)
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))
@@ -153,6 +158,11 @@ pub(crate) async fn reset_failures(tx: &mut Tx, id: &AccountId) -> Result<(), St
 /// Raises the generation: no token of an earlier one counts. Gives the new one.
 pub(crate) async fn raise_generation(tx: &mut Tx, id: &AccountId) -> Result<i64, StorageError> {
     on_tx!(tx, c => sqlx::query_scalar(RAISE_GENERATION).bind(id.as_str()).fetch_one(c).await)
+}
+
+/// Raises the device generation: no device that was known counts.
+pub(crate) async fn forget_devices(tx: &mut Tx, id: &AccountId) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(FORGET_DEVICES).bind(id.as_str()).execute(c).await.map(|_| ()))
 }
 
 /// Disables an account; `false` when it was already.

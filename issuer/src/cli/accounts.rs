@@ -2,7 +2,7 @@
 
 use super::merchants::merchant_id;
 use super::{CommandError, Output};
-use crate::accounts::{NewAccount, create_account, find_by_login};
+use crate::accounts::{NewAccount, create_account, find_by_login, forget_account_devices};
 use crate::admin::{disable_account, end_account_sessions, reset_account_failures};
 use crate::app::App;
 use crate::http::context::Caller;
@@ -34,6 +34,11 @@ pub(super) enum Command {
     },
     /// Open an account that too many wrong passwords have closed. Ask its owner first.
     ResetFailures {
+        /// The account's id.
+        account: String,
+    },
+    /// Make every known device of an account a stranger: for an owner who says "that was not me".
+    ForgetDevices {
         /// The account's id.
         account: String,
     },
@@ -81,6 +86,10 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         Command::ResetFailures { account } => {
             reset_account_failures(app, &account_id(account)?, "operator", &caller).await?;
             output.print("reset", &json!({ "reset": account }));
+        }
+        Command::ForgetDevices { account } => {
+            forget_account_devices(app, &account_id(account)?, "operator", &caller).await?;
+            output.print("forgotten", &json!({ "forgotten": account }));
         }
         Command::EndSessions { account } => {
             end_account_sessions(app, &account_id(account)?, "operator", &caller).await?;

@@ -1,6 +1,6 @@
 //! Changing one's password: with the current one, and every session ends.
 
-use crate::accounts::{Account, add_failure, find_account, reset_failures};
+use crate::accounts::{Account, MAX_FAILURES, add_failure, find_account, forget_devices, reset_failures};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -11,8 +11,8 @@ use margrave_shared::error::ErrorCode;
 use margrave_shared::password::policy::check_new;
 use margrave_shared::secret::SecretText;
 
-/// Changes a password. All tokens and sessions of the account end, the present one too: whoever knew the old
-/// password is out.
+/// Changes a password. All tokens and sessions of the account end, the present one too, and its known devices are
+/// forgotten: whoever knew the old password is out. Gives the account as it is now.
 ///
 /// # Errors
 /// `authentication_failed` when the current password is wrong, `invalid_password`, `overloaded`.
@@ -22,7 +22,7 @@ pub(super) async fn change_password(
     current: &SecretText,
     new: &SecretText,
     caller: &Caller,
-) -> Result<(), Failure> {
+) -> Result<Account, Failure> {
     let normal = check_new(new, app.min_password_chars)
         .map_err(|problem| Failure::explained(ErrorCode::InvalidPassword, problem.to_string()))?;
     let mut tx = app.db.read().await?;
@@ -35,7 +35,7 @@ pub(super) async fn change_password(
     let subject = format!("account:{}", account.id);
     let entry = |entry: Entry| entry.actor(subject.clone()).subject(subject.clone());
     // Counted before the verdict counts, as at a login; and what was true before hashing must still be.
-    let counted = add_failure(&mut tx, &account.id).await?;
+    let counted = add_failure(&mut tx, &account.id, MAX_FAILURES).await?;
     let present = find_account(&mut tx, &account.id).await?;
     let present =
         present.is_some_and(|now| now.disabled_at.is_none() && now.generation == account.generation);
@@ -52,9 +52,12 @@ pub(super) async fn change_password(
         return Err(Failure::denied(ErrorCode::AuthenticationFailed, reason));
     }
     reset_failures(&mut tx, &account.id).await?;
+    // Whoever knew the old password may have made a device known.
+    forget_devices(&mut tx, &account.id).await?;
     end_all(app, &mut tx, &account.merchant_id, &account.id, &subject, caller, now).await?;
     app.audit.write(&mut tx, entry(Entry::done("password.change")), caller, now, app.entropy.bytes()).await?;
+    let account = find_account(&mut tx, &account.id).await?.unwrap_or_else(|| account.clone());
     tx.commit().await?;
     app.feed.notify();
-    Ok(())
+    Ok(account)
 }

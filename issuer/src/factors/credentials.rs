@@ -2,12 +2,15 @@
 
 use super::security_token::issue;
 use crate::accounts;
+use crate::accounts::{MAX_FAILURES, MAX_FAILURES_OF_STRANGERS};
 use crate::app::App;
 use crate::audit::Entry;
+use crate::edges::find_edge;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::merchants::find_merchant;
 use crate::passwords::{Verdict, find_hash, replace_hash};
+use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::login::{Login, login_key};
 use margrave_shared::permission::Factor;
@@ -52,7 +55,11 @@ pub(crate) async fn verify_credentials(
     // Another merchant's attempt must not count against this account.
     let own = account.as_ref().filter(|account| account.merchant_id == request.merchant_id);
     let counted = match own {
-        Some(account) => accounts::add_failure(&mut tx, &account.id).await?,
+        Some(account) => {
+            let known = is_known_device(&mut tx, account, caller).await?;
+            let most = if known { MAX_FAILURES } else { MAX_FAILURES_OF_STRANGERS };
+            accounts::add_failure(&mut tx, &account.id, most).await?
+        }
         None => true,
     };
     let reason = match (&account, &merchant) {
@@ -92,4 +99,13 @@ pub(crate) async fn verify_credentials(
             Err(Failure::denied(ErrorCode::AuthenticationFailed, reason))
         }
     }
+}
+
+/// Whether the attempt comes from a device that the account's owner has logged in from, and that was not forgotten since.
+/// An edge speaks for the accounts of its own merchants only.
+async fn is_known_device(tx: &mut Tx, account: &accounts::Account, caller: &Caller) -> Result<bool, Failure> {
+    let (Some(claim), Some(edge)) = (&caller.device, &caller.edge) else { return Ok(false) };
+    let of_account = claim.account == account.id && claim.generation == account.device_generation;
+    let edge = find_edge(tx, edge).await?;
+    Ok(of_account && edge.is_some_and(|edge| edge.serves(&account.merchant_id)))
 }

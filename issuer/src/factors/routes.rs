@@ -3,10 +3,13 @@
 use super::change_password::change_password;
 use super::credentials::verify_credentials;
 use crate::accounts::routes::json;
+use crate::accounts::{device_standing, find_account};
 use crate::app::App;
 use crate::http::bearer::authenticate;
+use crate::http::context::Caller;
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
+use crate::http::to_edge::with_device_standing;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -16,6 +19,7 @@ use margrave_shared::json::Json;
 use margrave_shared::limiter::rule::Outcome;
 use margrave_shared::secret::SecretText;
 use margrave_shared::wire::credentials::CredentialsRequest;
+use margrave_shared::wire::device::DeviceStanding;
 use std::sync::Arc;
 
 /// Tells the edge, and only the edge, what became of an attempt.
@@ -47,13 +51,25 @@ pub(crate) async fn credentials(State(app): State<Arc<App>>, incoming: Incoming)
             .map_err(|_| ApiError::new(ErrorCode::InvalidRequest))?;
         Ok::<_, ApiError>(verify_credentials(&app, &request, &incoming.caller).await?)
     };
-    match attempt.await {
+    let response = match attempt.await {
         Ok(token) => with_outcome(json(StatusCode::OK, &token), Outcome::Right, by_edge),
         Err(error) => {
             let outcome = outcome_of(error.code());
             with_outcome(error.into_response(), outcome, by_edge)
         }
+    };
+    match newer_standing(&app, &incoming.caller).await {
+        Some(standing) => with_device_standing(response, &standing),
+        None => response,
     }
+}
+
+/// How the account of a device stands that the edge takes for known and that was forgotten.
+async fn newer_standing(app: &App, caller: &Caller) -> Option<DeviceStanding> {
+    let claim = caller.device.as_ref()?;
+    let account = find_account(&mut app.db.read().await.ok()?, &claim.account).await.ok()??;
+    (account.device_generation > claim.generation)
+        .then(|| DeviceStanding { logins: Vec::new(), ..device_standing(&account) })
 }
 
 /// Changes the password: `{current, new}` → `204`, and every session of the account has ended.
@@ -68,11 +84,15 @@ pub(crate) async fn password(State(app): State<Arc<App>>, incoming: Incoming) ->
             let text = body.get(name).and_then(Json::as_str).ok_or(ApiError::new(ErrorCode::InvalidField))?;
             Ok::<_, ApiError>(SecretText::new(text.to_owned()))
         };
-        change_password(&app, account, &text("current")?, &text("new")?, &incoming.caller).await?;
-        Ok::<_, ApiError>(())
+        let (current, new) = (text("current")?, text("new")?);
+        Ok::<_, ApiError>(change_password(&app, account, &current, &new, &incoming.caller).await?)
     };
     match attempt.await {
-        Ok(()) => with_outcome(StatusCode::NO_CONTENT.into_response(), Outcome::Right, by_edge),
+        Ok(account) if by_edge => {
+            let response = with_outcome(StatusCode::NO_CONTENT.into_response(), Outcome::Right, by_edge);
+            with_device_standing(response, &device_standing(&account))
+        }
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => {
             let outcome = outcome_of(error.code());
             with_outcome(error.into_response(), outcome, by_edge)

@@ -1,6 +1,7 @@
 //! Who is calling, as far as the transport knows.
 
 use margrave_shared::id::{EdgeId, RequestId};
+use margrave_shared::wire::device::DeviceClaim;
 use margrave_shared::wire::session_seen::SessionSeen;
 use std::net::IpAddr;
 
@@ -15,6 +16,8 @@ pub(crate) struct Caller {
     pub(crate) edge: Option<EdgeId>,
     /// What the edge has seen of the session that the request is about.
     pub(crate) session_seen: Option<SessionSeen>,
+    /// The device that the edge knows the attempt to come from.
+    pub(crate) device: Option<DeviceClaim>,
     /// The client's `Idempotency-Key`.
     pub(crate) idempotency_key: Option<String>,
 }

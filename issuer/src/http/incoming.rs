@@ -14,6 +14,7 @@ use margrave_shared::form::MAX_FORM_BYTES;
 use margrave_shared::header as names;
 use margrave_shared::id::RequestId;
 use margrave_shared::json::Json;
+use margrave_shared::wire::device::DeviceClaim;
 use margrave_shared::wire::session_seen::SessionSeen;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -66,6 +67,7 @@ impl FromRequest<Arc<App>> for Incoming {
             caller.edge = Some(edge);
             caller.address = signed(names::CLIENT_ADDRESS).parse::<IpAddr>().ok();
             caller.session_seen = SessionSeen::parse(signed(names::SESSION_SEEN));
+            caller.device = DeviceClaim::parse(signed(names::DEVICE));
             caller.request_id = RequestId::parse(signed(names::REQUEST_ID)).ok().or(caller.request_id);
         }
         Ok(Self { uri: parts.uri, headers: parts.headers, body, caller })

@@ -5,3 +5,4 @@ pub(crate) mod context;
 pub(crate) mod error;
 pub(crate) mod incoming;
 pub(crate) mod layers;
+pub(crate) mod to_edge;

@@ -3,13 +3,14 @@
 use super::introspect::introspect;
 use super::metadata;
 use super::revoke::revoke;
-use super::token::{TokenRequest, grant};
+use super::token::{Granted, TokenRequest, grant};
 use crate::accounts::routes::json;
 use crate::app::App;
 use crate::audit::audit_refusal;
 use crate::factors::routes::{outcome_of, with_outcome};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
+use crate::http::to_edge::with_device_standing;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -39,10 +40,14 @@ pub(crate) async fn token(State(app): State<Arc<App>>, incoming: Incoming) -> Re
         Ok::<_, ApiError>(grant(&app, &request).await?)
     };
     match attempt.await {
-        Ok(answer) => {
+        Ok(Granted { answer, device }) => {
             let mut response = json(StatusCode::OK, &answer);
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            with_outcome(response, Outcome::Right, by_edge)
+            let response = with_outcome(response, Outcome::Right, by_edge);
+            match device.filter(|_| by_edge) {
+                Some(standing) => with_device_standing(response, &standing),
+                None => response,
+            }
         }
         Err(error) => {
             let outcome = outcome_of(error.code());

@@ -13,7 +13,7 @@ use margrave_shared::event::Ended;
 use margrave_shared::id::EdgeId;
 use margrave_shared::session::Ending;
 use margrave_shared::time::UnixMs;
-use margrave_shared::wire::report::{MAX_SESSIONS, Report};
+use margrave_shared::wire::report::{MAX_SESSIONS, MAX_SPRAYED, Report};
 
 /// Takes a report in.
 ///
@@ -52,6 +52,12 @@ pub(super) async fn take_report(
         let entry = Entry::refused("edge.requests", code.as_str())
             .actor(format!("edge:{}", edge.id))
             .subject(format!("count:{count}"));
+        app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    }
+    let sprayed = report.sprayed.iter().take(MAX_SPRAYED).filter(|merchant| edge.serves(merchant));
+    for merchant in sprayed {
+        let entry =
+            Entry::done("edge.many_wrong_passwords").merchant(merchant).actor(format!("edge:{}", edge.id));
         app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     }
     tx.commit().await?;

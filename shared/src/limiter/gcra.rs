@@ -21,12 +21,15 @@ pub struct Limit {
 pub struct NotALimit;
 
 impl Limit {
+    /// The most attempts that a limit may have.
+    pub const MOST_ATTEMPTS: i64 = 1_000_000;
+
     /// Checks the range in which the arithmetic is exact.
     ///
     /// # Errors
     /// [`NotALimit`].
     pub fn new(attempts: i64, window_s: i64) -> Result<Self, NotALimit> {
-        if (1..=1_000_000).contains(&attempts) && (1..=2_678_400).contains(&window_s) {
+        if (1..=Self::MOST_ATTEMPTS).contains(&attempts) && (1..=2_678_400).contains(&window_s) {
             Ok(Self { attempts, window_s })
         } else {
             Err(NotALimit)

@@ -54,6 +54,8 @@ pub enum BucketKind {
     Address,
     /// Attempts on one merchant key.
     Key,
+    /// Wrong attempts on all logins of a merchant: the alarm against spraying. It never refuses by itself.
+    Merchant,
     /// Refreshes and factors grants from one address: frequent and honest, so with a bucket of its own.
     Exchange,
 }
@@ -65,6 +67,7 @@ impl BucketKind {
             Self::Account => "account",
             Self::Address => "address",
             Self::Key => "key",
+            Self::Merchant => "merchant",
             Self::Exchange => "exchange",
         }
     }

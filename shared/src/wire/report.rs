@@ -3,7 +3,7 @@
 
 use crate::id::{MerchantId, SessionId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an edge has seen since its last report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +15,13 @@ pub struct Report {
     /// How many requests were refused, by public code.
     #[serde(default)]
     pub refusals: BTreeMap<String, u64>,
+    /// Merchants on whose logins there were so many wrong attempts that somebody is taken to try them all.
+    #[serde(default)]
+    pub sprayed: BTreeSet<MerchantId>,
 }
+
+/// The most merchants in one report that are sprayed.
+pub const MAX_SPRAYED: usize = 100;
 
 /// The most sessions in one report.
 pub const MAX_SESSIONS: usize = 200;

@@ -1,7 +1,7 @@
 //! Security tokens are exchanged for a session with a permission and a refresh token (C5, C8, C9).
 
-use super::TokenRequest;
-use crate::accounts::{Account, find_account};
+use super::{Granted, TokenRequest};
+use crate::accounts::{Account, device_standing, find_account};
 use crate::app::App;
 use crate::applications::{Class, find_application};
 use crate::audit::Entry;
@@ -21,7 +21,6 @@ use margrave_shared::session::SessionPolicy;
 use margrave_shared::session::rotate::TokenState;
 use margrave_shared::time::UnixMs;
 use margrave_shared::token::TokenKind;
-use margrave_shared::wire::token::TokenResponse;
 use std::collections::BTreeSet;
 
 /// How long a session without an absolute end is remembered, in seconds, and its refresh token lives: a year.
@@ -30,7 +29,7 @@ const UNLIMITED_S: i64 = 366 * 86400;
 /// How much longer than its last token a session's row stays, in seconds.
 const AFTERMATH_S: i64 = 3600;
 
-pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<TokenResponse, Failure> {
+pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Granted, Failure> {
     let refuse = |reason| Failure::denied(ErrorCode::InvalidGrant, reason);
     let client = ClientId::parse(request.public_client()?);
     let client = client.map_err(|_| Failure::denied(ErrorCode::InvalidClient, "client_id"))?;
@@ -103,7 +102,7 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
         .subject(format!("session:{}", session.sid));
     app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
     tx.commit().await?;
-    Ok(answer)
+    Ok(Granted { answer, device: Some(device_standing(&account)) })
 }
 
 /// Which factors the account has at all.

@@ -14,6 +14,7 @@ use margrave_shared::basic::Basic;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::form::Form;
 use margrave_shared::permission::{Permission, parse_scope};
+use margrave_shared::wire::device::DeviceStanding;
 use margrave_shared::wire::token::TokenResponse;
 use std::collections::BTreeSet;
 
@@ -55,15 +56,29 @@ impl TokenRequest<'_> {
     }
 }
 
+/// What a token request brought.
+pub(super) struct Granted {
+    /// The answer.
+    pub(super) answer: TokenResponse,
+    /// After a completed login: the account, whose device the edge may know from now on.
+    pub(super) device: Option<DeviceStanding>,
+}
+
+impl From<TokenResponse> for Granted {
+    fn from(answer: TokenResponse) -> Self {
+        Self { answer, device: None }
+    }
+}
+
 /// Answers a token request.
-pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<TokenResponse, Failure> {
+pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Granted, Failure> {
     match request.required("grant_type")? {
-        "client_credentials" => client_credentials::grant(app, request).await,
+        "client_credentials" => Ok(client_credentials::grant(app, request).await?.into()),
         FACTORS_GRANT => match factors::grant(app, request).await {
             Err(failure) => Err(audit_refusal(app, "session.open", failure, request.caller).await),
             granted => granted,
         },
-        "refresh_token" => refresh::grant(app, request).await,
+        "refresh_token" => Ok(refresh::grant(app, request).await?.into()),
         _ => {
             let failure = Failure::denied(ErrorCode::UnsupportedGrantType, "grant_type");
             Err(audit_refusal(app, "token.unknown_grant", failure, request.caller).await)

@@ -1,8 +1,9 @@
 //! The token endpoint's rules over time, over processes, on both databases.
 
 use super::{FACTORS_GRANT, TokenRequest, grant};
-use crate::accounts::raise_generation;
+use crate::accounts::{find_by_login, raise_generation};
 use crate::app::App;
+use crate::edges::create_edge;
 use crate::factors::verify_credentials;
 use crate::failure::Failure;
 use crate::http::context::Caller;
@@ -13,11 +14,13 @@ use crate::sweeper::sweep;
 use crate::testing::{PASSWORD, World};
 use margrave_shared::basic::Basic;
 use margrave_shared::form::Form;
-use margrave_shared::id::RequestId;
+use margrave_shared::id::{AccountId, EdgeId, RequestId};
+use margrave_shared::login::Login;
 use margrave_shared::permission::parse_scope;
 use margrave_shared::secret::SecretText;
 use margrave_shared::token::opaque;
 use margrave_shared::wire::credentials::CredentialsRequest;
+use margrave_shared::wire::device::DeviceClaim;
 use margrave_shared::wire::token::TokenResponse;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,19 +29,23 @@ async fn ask(app: &App, form: String, idempotency_key: Option<&str>) -> Result<T
     let form = Form::parse(form.as_bytes()).unwrap();
     let caller = Caller { idempotency_key: idempotency_key.map(str::to_owned), ..Caller::default() };
     match grant(app, &TokenRequest { form: &form, basic: None, caller: &caller }).await {
-        Ok(answer) => Ok(answer),
+        Ok(granted) => Ok(granted.answer),
         Err(Failure::Denied(denial)) => Err(denial.reason),
         Err(other) => panic!("{other}"),
     }
 }
 
 async fn password(world: &World, password: &str) -> Result<String, &'static str> {
+    password_of(world, password, &Caller::default()).await
+}
+
+async fn password_of(world: &World, password: &str, caller: &Caller) -> Result<String, &'static str> {
     let request = CredentialsRequest {
         login: "ALICE".to_owned(),
         password: SecretText::new(password.to_owned()),
         merchant_id: world.merchant.id.clone(),
     };
-    match verify_credentials(&world.app, &request, &Caller::default()).await {
+    match verify_credentials(&world.app, &request, caller).await {
         Ok(answer) => Ok(answer.security_token),
         Err(Failure::Denied(denial)) => Err(denial.reason),
         Err(other) => panic!("{other}"),
@@ -148,21 +155,65 @@ async fn a_refresh_is_no_activity(db: Db) {
 }
 on_both_databases!(idle, super::a_refresh_is_no_activity);
 
-async fn a_hundred_failures_close_the_account_and_a_right_password_counts_anew(db: Db) {
+async fn ninety_failures_close_the_account_to_strangers_and_a_hundred_to_its_owners_devices(db: Db) {
     let world = World::new(db).await;
-    for _ in 0..99 {
+    for _ in 0..89 {
         assert_eq!(password(&world, "wrong").await, Err("wrong_password"));
     }
     assert!(password(&world, PASSWORD).await.is_ok());
-    for _ in 0..100 {
+    for _ in 0..90 {
         assert_eq!(password(&world, "wrong").await, Err("wrong_password"));
     }
     assert_eq!(password(&world, PASSWORD).await, Err("too_many_failures"));
     // It survives a restart: the count is in the database.
     world.another_process().await;
     assert_eq!(password(&world, PASSWORD).await, Err("too_many_failures"));
+
+    let edge = |name: &'static str, merchants: &'static str| {
+        let merchants =
+            vec![if merchants == "own" { world.merchant.id.to_string() } else { merchants.to_owned() }];
+        let app = Arc::clone(&world.app);
+        let seed = [u8::try_from(name.len()).unwrap(); 32];
+        let public_key = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes();
+        async move {
+            let edge = create_edge(&app, name, public_key, merchants, None, &Caller::operator()).await;
+            edge.unwrap().id
+        }
+    };
+    let account = find_by_login(&mut world.app.db.read().await.unwrap(), &Login::parse("alice")).await;
+    let account = account.unwrap().unwrap();
+    let of = |edge: EdgeId, account: AccountId, generation: i64| Caller {
+        edge: Some(edge),
+        device: Some(DeviceClaim { account, generation }),
+        ..Caller::default()
+    };
+    let (own, foreign) = (edge("own", "own").await, edge("foreign", "another-merchant").await);
+    let known = of(own.clone(), account.id.clone(), 0);
+    for (text, caller) in [
+        ("no edge signed it", Caller { edge: None, ..known.clone() }),
+        ("an edge of another merchant", of(foreign, account.id.clone(), 0)),
+        ("another account's device", of(own.clone(), AccountId::parse("other").unwrap(), 0)),
+        ("a forgotten device", of(own, account.id.clone(), -1)),
+    ] {
+        assert_eq!(password_of(&world, PASSWORD, &caller).await, Err("too_many_failures"), "{text}");
+    }
+    for _ in 0..9 {
+        assert_eq!(password_of(&world, "wrong", &known).await, Err("wrong_password"));
+    }
+    assert!(password_of(&world, PASSWORD, &known).await.is_ok());
+    // The owner was there, so strangers count anew.
+    for _ in 0..90 {
+        assert_eq!(password(&world, "wrong").await, Err("wrong_password"));
+    }
+    for _ in 0..10 {
+        assert_eq!(password_of(&world, "wrong", &known).await, Err("wrong_password"));
+    }
+    assert_eq!(password_of(&world, PASSWORD, &known).await, Err("too_many_failures"));
 }
-on_both_databases!(failures, super::a_hundred_failures_close_the_account_and_a_right_password_counts_anew);
+on_both_databases!(
+    failures,
+    super::ninety_failures_close_the_account_to_strangers_and_a_hundred_to_its_owners_devices
+);
 
 async fn no_answer_to_a_key_comes_before_its_entry_is_durable(db: Db) {
     let world = Arc::new(World::new(db).await);
