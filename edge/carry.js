@@ -2,6 +2,8 @@
 // crossing between the two costs about as much as hashing a kilobyte, so a message's head crosses as one text of lines
 // (neither header names nor values can hold a line feed), and the origin is waited for out here.
 
+import { cut, relayed } from "./stream.js";
+
 const lines = (headers) => {
   let text = "";
   for (const [name, value] of headers) text += "\n" + name + "\n" + value;
@@ -29,14 +31,25 @@ const MOST_HELD = 16;
 let held = 0;
 
 // A body of undeclared length, held until it is complete: were it cut off while it streams, the runtime would end it as if
-// it were whole. In one buffer, for a chunk may be a single byte. A text says why there is none.
-async function gathered(body, most) {
+// it were whole. In one buffer, for a chunk may be a single byte. A text says why there is none. Who is slow is not read
+// any longer, so that a place does not stay taken.
+async function gathered(body, most, ms) {
+  if (!body) return new Uint8Array(0);
   if (held >= MOST_HELD) return "busy";
   held += 1;
+  const reader = body.getReader();
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    reader.cancel().catch(() => {});
+  }, ms);
   try {
     let bytes = new Uint8Array(Math.min(most, 4096));
     let length = 0;
-    for await (const chunk of body ?? []) {
+    for (;;) {
+      const { done, value: chunk } = await reader.read();
+      if (late) return "timeout";
+      if (done) return bytes.subarray(0, length);
       const end = length + chunk.byteLength;
       if (end > most) return "too_large";
       if (end > bytes.length) {
@@ -47,43 +60,76 @@ async function gathered(body, most) {
       bytes.set(chunk, length);
       length = end;
     }
-    return bytes.subarray(0, length);
+  } catch (error) {
+    // What was read for when it was cancelled is rejected.
+    if (late) return "timeout";
+    throw error;
   } finally {
+    clearTimeout(timer);
     held -= 1;
   }
 }
 
-// `plan`: method, URL, time limit in ms, "personal" or nothing, "body" or nothing, its bound (`=` and its exact length,
-// the most that is held, or nothing), the request's id, the answer's CORS headers, headers.
+// `plan`: the number of its watch or nothing, method, URL, time limit in ms, what applies to it, its body's bound (`=` and
+// its exact length, the most that is held, or nothing), the request's id, the answer's CORS headers, the origin's binding,
+// headers.
 // `rules`: wasm's functions.
-export async function carry(plan, request, origin, rules) {
+export async function carry(plan, request, env, rules) {
   const text = plan.split("\n");
-  const [method, url, timeout, personal, body, bound, id, cors] = text;
+  const [watch, method, url, timeout, flags, bound, id, cors, binding] = text;
+  const personal = flags.includes("personal");
   // The origin's redirects are the client's to follow.
-  const init = { method, headers: headersOf(text, 8), redirect: "manual" };
+  const init = { method, headers: headersOf(text, 9), redirect: "manual" };
   if (personal) init.cache = "no-store";
-  // As it streams in, it streams out.
-  if (body) init.body = request.body;
+  let streams = false;
   try {
-    // One time limit for all of it.
-    const response = await within(+timeout, (async () => {
-      if (body && bound[0] === "=") {
+    if (flags.includes("body")) {
+      // As it streams in, it streams out.
+      init.body = request.body;
+      if (bound[0] === "=") {
         // What does not keep to it does not arrive whole: the origin was told the length.
         init.body = request.body?.pipeThrough(new FixedLengthStream(+bound.slice(1)));
-      } else if (body && bound) {
-        init.body = await gathered(request.body, +bound);
-        if (typeof init.body === "string") return init.body;
+      } else if (bound) {
+        init.body = await gathered(request.body, +bound, +timeout);
+        if (typeof init.body === "string") return rules.instead(init.body, id, cors);
       }
-      return origin.fetch(url, init);
-    })());
-    if (typeof response === "string") return rules.unreachable(response, id, cors);
-    const text = rules.answer_headers(lines(response.headers), !!personal, id, cors).split("\n");
+    }
+    const response = await within(+timeout, (env[binding] ?? globalThis).fetch(url, init));
     const { status, statusText } = response;
-    const answer = new Response(response.body, { status, statusText, headers: headersOf(text, 1) });
-    for (let i = 1; i < text.length; i += 2) if (text[i] === "set-cookie") answer.headers.append(text[i], text[i + 1]);
+    if (status >= 400 && status < 500) {
+      if (flags.includes("general")) {
+        response.body?.cancel().catch(() => {});
+        return rules.instead("refused", id, cors);
+      }
+      const explicit = flags.indexOf("explicit:");
+      if (explicit >= 0) rules.told_why(flags.slice(explicit + 9));
+    }
+    const received = lines(response.headers);
+    const events = received.includes("\ncontent-type\ntext/event-stream");
+    if (events && !flags.includes("streams")) {
+      console.warn("an origin sends events on a route without streams = true:", new URL(url).pathname);
+      response.body?.cancel().catch(() => {});
+      return rules.instead("", id, cors);
+    }
+    const head = rules.answer_headers(received, personal, id, cors).split("\n");
+    const answered = { status, statusText, headers: headersOf(head, 1) };
+    let body = response.body;
+    const alive = watch && ((active) => rules.watched(+watch, active));
+    const over = () => watch && rules.unwatch(+watch);
+    if (response.webSocket) {
+      answered.webSocket = relayed(response.webSocket, alive, over);
+      streams = true;
+    } else if (events && watch) {
+      body = cut(body, alive, over);
+      streams = true;
+    }
+    const answer = new Response(body, answered);
+    for (let i = 1; i < head.length; i += 2) if (head[i] === "set-cookie") answer.headers.append(head[i], head[i + 1]);
     return answer;
   } catch (error) {
-    return rules.unreachable(error === TIMEOUT ? "timeout" : "", id, cors);
+    return rules.instead(error === TIMEOUT ? "timeout" : "", id, cors);
+  } finally {
+    if (watch && !streams) rules.unwatch(+watch);
   }
 }
 

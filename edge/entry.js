@@ -143,9 +143,13 @@ function alive(rule) {
   };
 }
 const judge = alive(Worker.prototype.judge);
+const watched = alive(Worker.prototype.watched);
 const rules = {
   answer_headers: alive(Worker.prototype.answer_headers),
-  unreachable: alive(Worker.prototype.unreachable),
+  instead: alive(Worker.prototype.instead),
+  told_why: alive(Worker.prototype.told_why),
+  unwatch: alive(Worker.prototype.unwatch),
+  watched: (number, active) => guarded(watched(number, active)),
 };
 let withPeer;
 
@@ -162,7 +166,7 @@ export default {
         decision = await waited;
       }
       if (typeof decision !== "string") return decision;
-      return await carry(decision, request, env.ORIGIN ?? globalThis, rules);
+      return await carry(decision, request, env, rules);
     } catch (error) {
       noteLoss(error);
       return unavailable(error);

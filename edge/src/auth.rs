@@ -57,7 +57,8 @@ fn kind_of(method: &str, path: &str) -> Option<Kind> {
             | "/openapi.json",
         )
         | ("POST", "/v1/accounts" | "/v1/logout") => Kind::Plain,
-        ("DELETE", "/v1/devices") => Kind::Plain,
+        // Bounded, since each is written down for good.
+        ("DELETE", "/v1/devices") => Kind::Guessable,
         ("DELETE", path) if path.strip_prefix("/v1/sessions/").is_some_and(|sid| !sid.contains('/')) => {
             Kind::Plain
         }
@@ -158,8 +159,7 @@ async fn send(corridor: &Corridor, call: &IssuerCall<'_>) -> Result<(Response, O
     let standing = response.headers().get(DEVICE).ok().flatten();
     match standing.and_then(|text| DeviceStanding::parse(&text)) {
         Some(standing) if call.completes_login => {
-            device::make_known(&corridor.config, &corridor.head.headers, standing, &headers)
-                .map_err(|_| ErrorCode::Internal)?;
+            device::make_known(corridor, standing, &headers).map_err(|_| ErrorCode::Internal)?;
         }
         Some(standing) => device::forget_others(corridor, &standing).await,
         None => {}
@@ -236,13 +236,14 @@ async fn token(corridor: &Corridor, request: &mut Request, path: &str) -> Result
     };
     let mut call = call_of(corridor, request, "POST", path);
     call.body = Some(written.as_bytes());
+    let devices = device::of_client(corridor);
+    let exchange = Aim::Exchange(&devices);
     match (form.get("grant_type"), &basic) {
         (Some("client_credentials"), Some(basic)) => {
             attempt(corridor, Aim::Key(&login_key(&basic.id)), &call).await
         }
         (Some("refresh_token"), None) => {
-            let taken =
-                limiter::take(&corridor.env, &corridor.config, Aim::Exchange, corridor.client).await?;
+            let taken = limiter::take(&corridor.env, &corridor.config, exchange, corridor.client).await?;
             drop(taken);
             if let Some(seen) = refreshed_session(corridor, form.get("refresh_token").unwrap_or("")).await? {
                 call.session_seen = seen.print();
@@ -251,7 +252,7 @@ async fn token(corridor: &Corridor, request: &mut Request, path: &str) -> Result
         }
         (Some(FACTORS_GRANT), None) => {
             call.completes_login = true;
-            attempt(corridor, Aim::Exchange, &call).await
+            attempt(corridor, exchange, &call).await
         }
         _ => attempt(corridor, Aim::Nothing, &call).await,
     }

@@ -4,6 +4,7 @@
 use crate::config::{AddressSource, EdgeConfig};
 use crate::gate::{self, Decision};
 use crate::respond::refuse;
+use crate::{refusals, watch};
 use futures_util::task::AtomicWaker;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::forwarding;
@@ -104,16 +105,37 @@ pub fn answer_headers(
     Ok(text)
 }
 
-/// The answer when the origin gives none.
+/// Whether a stream may go on: nothing, or the code of the reason why not.
+#[wasm_bindgen]
+pub fn watched(number: u32, active: bool) -> js_sys::Promise {
+    future_to_promise(async move {
+        Ok(watch::look(number, active).await.err().map_or("", ErrorCode::as_str).into())
+    })
+}
+
+/// A stream is over.
+#[wasm_bindgen]
+pub fn unwatch(number: u32) {
+    watch::end(number);
+}
+
+/// A caller was told why the origin refused, as its application may be: the audit hears of it.
+#[wasm_bindgen]
+pub fn told_why(client: &str) {
+    refusals::told_why(client);
+}
+
+/// The answer in place of the origin's.
 ///
 /// # Errors
 /// Where the answer cannot be written.
 #[wasm_bindgen]
-pub fn unreachable(why: &str, request_id: &str, cors: &str) -> Result<Response, JsValue> {
+pub fn instead(why: &str, request_id: &str, cors: &str) -> Result<Response, JsValue> {
     let code = match why {
         "timeout" => ErrorCode::UpstreamTimeout,
         "too_large" => ErrorCode::PayloadTooLarge,
         "busy" => ErrorCode::StateUnavailable,
+        "refused" => ErrorCode::RequestRefused,
         _ => ErrorCode::UpstreamUnavailable,
     };
     let request_id = RequestId::parse(request_id).map_err(|_| JsValue::NULL)?;

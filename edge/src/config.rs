@@ -3,6 +3,7 @@
 //! One file, though a long one: each section is a struct with its defaults, and one function checks all of them, so that
 //! every problem is reported at once.
 
+use crate::origins::{OriginConfig, Origins, authority};
 use ed25519_dalek::SigningKey;
 use margrave_shared::device::{self, DeviceKey};
 use margrave_shared::id::{EdgeId, MerchantId};
@@ -12,6 +13,7 @@ use margrave_shared::route_table::RouteTable;
 use margrave_shared::secret::SecretKey;
 use serde::Deserialize;
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use worker::Env;
 
@@ -45,6 +47,8 @@ struct File {
     session: Session,
     #[serde(default)]
     token: Token,
+    #[serde(default)]
+    origins: BTreeMap<String, OriginConfig>,
     #[serde(default)]
     route: Vec<RouteConfig>,
 }
@@ -201,12 +205,10 @@ pub(crate) struct EdgeConfig {
     pub(crate) issuer: String,
     /// Where the issuer is reached.
     pub(crate) issuer_url: String,
-    /// Where the origin is reached.
-    pub(crate) origin_url: String,
-    /// The origin's host and port, for its `Host` and the signature.
-    pub(crate) origin_authority: String,
-    /// The one audience, as the verifier takes it.
-    pub(crate) audiences: [String; 1],
+    /// The origins.
+    pub(crate) origins: Origins,
+    /// Their audiences, as the verifier takes them.
+    pub(crate) audiences: Vec<String>,
     merchants: Vec<String>,
     /// This edge's id.
     pub(crate) edge_id: EdgeId,
@@ -238,10 +240,6 @@ pub(crate) struct EdgeConfig {
     pub(crate) routes: RouteTable,
     /// Signs requests to the issuer.
     pub(crate) signing_key: SigningKey,
-    /// Signs requests to the origin: the key and its name.
-    pub(crate) hop_key: SecretKey,
-    /// The name of the hop key.
-    pub(crate) hop_key_id: String,
     /// Hashes what the limiter counts by.
     pub(crate) limiter_key: SecretKey,
     /// Signs device tokens.
@@ -315,12 +313,12 @@ impl EdgeConfig {
         if file.merchants.is_empty() {
             problems.push("`merchants` names at least one, or [\"*\"]".to_owned());
         }
-        let origin_authority = authority(&file.origin_url);
-        for (name, url) in [("issuer_url", &file.issuer_url), ("origin_url", &file.origin_url)] {
-            if authority(url).is_none() || url.ends_with('/') {
-                problems.push(format!("`{name}` is an http(s) URL without a slash at its end"));
-            }
+        if authority(&file.issuer_url).is_none() || file.issuer_url.ends_with('/') {
+            problems.push("`issuer_url` is an http(s) URL without a slash at its end".to_owned());
         }
+        let origins = Origins::read(&file.origin_url, &file.audience, &file.origins, secret)
+            .map_err(|bad| problems.extend(bad))
+            .ok();
         let mut limit = |name: &str, attempts, window_s| {
             Limit::new(attempts, window_s)
                 .map_err(|error| problems.push(format!("`limits.{name}`: {error}")))
@@ -338,6 +336,9 @@ impl EdgeConfig {
         let tight_limit = limit("tight", tight, file.limits.address_window_s);
         let device_limit = limit("device", device::ATTEMPTS, file.limits.account_window_s);
         let exchange_limit = limit("exchange", 600, 60);
+        if tight > per_address {
+            problems.push("`limits.tight_attempts` is at most `limits.address_attempts`".to_owned());
+        }
         let numbers = [
             ("revocations.poll_ms", file.revocations.poll_ms, 1, 60_000),
             ("revocations.max_stale_s", file.revocations.max_stale_s, 0, 86_400),
@@ -357,6 +358,12 @@ impl EdgeConfig {
         let routes = RouteTable::new(&file.route)
             .map_err(|bad| problems.extend(bad.iter().map(ToString::to_string)))
             .ok();
+        for name in routes.iter().flat_map(RouteTable::origins) {
+            if !file.origins.contains_key(name) {
+                problems
+                    .push(format!("a route leads to the origin `{name}`, and there is no [origins.{name}]"));
+            }
+        }
         let mut key = |name: &str, text: Option<&str>| match text.map(SecretKey::parse) {
             Some(Ok(key)) => Some(key),
             Some(Err(error)) => {
@@ -370,34 +377,27 @@ impl EdgeConfig {
         };
         let signing_key = key("EDGE_SIGNING_KEY", secret("EDGE_SIGNING_KEY").as_deref());
         let limiter_key = key("LIMITER_KEY", secret("LIMITER_KEY").as_deref());
-        let hop = secret("HOP_KEY");
-        let (hop_key_id, hop_text) = match hop.as_deref().map(|text| text.split_once(':')) {
-            Some(Some((id, text))) if margrave_shared::id::is_opaque_id(id) => (id.to_owned(), Some(text)),
-            _ => (String::new(), None),
-        };
-        let hop_key = key("HOP_KEY (as <key id>:<key>)", hop_text);
 
         match (
             client_address,
-            origin_authority,
+            origins,
             (account_limit, address_limit, exchange_limit),
             (merchant_limit, tight_limit, device_limit),
             (edge_id, routes),
-            (signing_key, limiter_key, hop_key),
+            (signing_key, limiter_key),
         ) {
             (
                 Some(client_address),
-                Some(origin_authority),
+                Some(origins),
                 (Some(account_limit), Some(address_limit), Some(exchange_limit)),
                 (Some(merchant_limit), Some(tight_limit), Some(device_limit)),
                 (Some(edge_id), Some(routes)),
-                (Some(signing_key), Some(limiter_key), Some(hop_key)),
+                (Some(signing_key), Some(limiter_key)),
             ) if problems.is_empty() => Ok(Self {
                 issuer: file.issuer,
                 issuer_url: file.issuer_url,
-                origin_url: file.origin_url,
-                origin_authority,
-                audiences: [file.audience],
+                audiences: origins.audiences(),
+                origins,
                 merchants: file.merchants,
                 edge_id,
                 client_address,
@@ -414,8 +414,6 @@ impl EdgeConfig {
                 max_life_s: file.token.max_life_s,
                 routes,
                 signing_key: SigningKey::from_bytes(signing_key.bytes()),
-                hop_key,
-                hop_key_id,
                 device_key: DeviceKey::of(&limiter_key),
                 limiter_key,
             }),
@@ -435,13 +433,6 @@ fn merge(into: &mut toml::Table, from: toml::Table) {
     }
 }
 
-/// Host and port of a URL.
-fn authority(url: &str) -> Option<String> {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
-    let authority = rest.split('/').next()?.to_ascii_lowercase();
-    (!authority.is_empty() && !authority.contains('@')).then_some(authority)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -455,7 +446,7 @@ mod tests {
     #[test]
     fn the_shipped_file_can_be_used() {
         let config = EdgeConfig::build(include_str!("../edge.toml"), "", &|name| Some(secret(name))).unwrap();
-        assert_eq!(config.origin_authority, "origin.example.org");
+        assert_eq!(config.audiences, ["example"]);
     }
 
     #[test]

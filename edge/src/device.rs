@@ -1,21 +1,27 @@
 //! Known devices (D3): the token that a client brings, and the one that it gets after a completed login.
 
-use crate::config::EdgeConfig;
 use crate::gate::Corridor;
 use crate::{clock, entropy, limiter};
-use margrave_shared::device::{Device, LIFE_S};
-use margrave_shared::header::{DEVICE, DEVICE_COOKIE, cookie};
-use margrave_shared::header_list::HeaderList;
+use margrave_shared::device::{Device, LIFE_S, MAX_HELD, SEPARATOR};
+use margrave_shared::header::{DEVICE, DEVICE_COOKIE, cookies};
 use margrave_shared::wire::device::{DeviceClaim, DeviceStanding};
 use worker::Headers;
 
+/// The devices that a client is, of whichever accounts: a browser may have several people.
+pub(crate) fn of_client(corridor: &Corridor) -> Vec<Device> {
+    let headers = &corridor.head.headers;
+    let read = |text: &str| corridor.config.device_key.read(text, clock::wall()).ok();
+    let cookies = || cookies(headers.get("cookie").unwrap_or(""), DEVICE_COOKIE).take(MAX_HELD);
+    match headers.get(DEVICE) {
+        Some(text) => read(text).into_iter().collect(),
+        // Only what this edge has signed counts, so it does not matter who has put it there.
+        None => cookies().flat_map(|value| value.split(SEPARATOR).take(MAX_HELD)).filter_map(read).collect(),
+    }
+}
+
 /// The device that an attempt on a login comes from. One of another login is ignored.
 pub(crate) fn of_attempt(corridor: &Corridor, login_key: &str) -> Option<Device> {
-    let headers = &corridor.head.headers;
-    let text = headers.get(DEVICE).or_else(|| cookie(headers.get("cookie")?, DEVICE_COOKIE))?;
-    let keys = &corridor.config.device_key;
-    let device = keys.read(text, clock::wall()).ok()?;
-    keys.knows(&device, login_key).then_some(device)
+    of_client(corridor).into_iter().find(|device| corridor.config.device_key.knows(device, login_key))
 }
 
 /// What the issuer is told of it.
@@ -24,23 +30,28 @@ pub(crate) fn claim(device: &Device) -> String {
 }
 
 /// Gives the client a device token. A client that sends the header gets it there; any other one, a browser that is, in a
-/// cookie that no script reads.
+/// cookie that no script reads, beside those of other accounts that it has. A page of another site cannot change the cookie.
 pub(crate) fn make_known(
-    config: &EdgeConfig,
-    asked: &HeaderList,
+    corridor: &Corridor,
     standing: DeviceStanding,
     answer: &Headers,
 ) -> worker::Result<()> {
     let Some(id) = entropy::bytes16() else { return Ok(()) };
     let DeviceStanding { account, generation, logins } = standing;
-    let keys = &config.device_key;
-    let token = keys.print(&keys.device(account, generation, &logins, id, clock::wall()));
+    let (keys, asked) = (&corridor.config.device_key, &corridor.head.headers);
+    let device = keys.device(account, generation, &logins, id, clock::wall());
+    let token = keys.print(&device);
     if asked.get(DEVICE).is_some() {
-        answer.set(DEVICE, &token)
-    } else {
-        let attributes = format!("Path=/; Max-Age={LIFE_S}; Secure; HttpOnly; SameSite=Strict");
-        answer.append("set-cookie", &format!("{DEVICE_COOKIE}={token}; {attributes}"))
+        return answer.set(DEVICE, &token);
     }
+    if asked.get("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "same-site" | "none")) {
+        return Ok(());
+    }
+    let others = of_client(corridor).into_iter().filter(|other| other.account != device.account);
+    let tokens = core::iter::once(token).chain(others.take(MAX_HELD - 1).map(|other| keys.print(&other)));
+    let value = tokens.collect::<Vec<_>>().join(&SEPARATOR.to_string());
+    let attributes = format!("Path=/; Max-Age={LIFE_S}; Secure; HttpOnly; SameSite=Strict");
+    answer.append("set-cookie", &format!("{DEVICE_COOKIE}={value}; {attributes}"))
 }
 
 /// The issuer says which devices of an account count: the others are strangers from now on.

@@ -4,6 +4,7 @@
 use crate::clock;
 use crate::entropy;
 use crate::gate::Corridor;
+use crate::origins::Origin;
 use crate::verify::Verified;
 use margrave_shared::base64;
 use margrave_shared::error::ErrorCode;
@@ -12,8 +13,9 @@ use margrave_shared::header::{self as names, TO_ORIGIN};
 use margrave_shared::header_list::HeaderList;
 use margrave_shared::http_signature::{Algorithm, Message, Parameters, sign};
 use margrave_shared::path::Target;
-use margrave_shared::permission::print_scope;
-use margrave_shared::route_policy::RoutePolicy;
+use margrave_shared::permission::Permission;
+use margrave_shared::permission::{holds, print_scope};
+use margrave_shared::route_policy::{ERRORS_EXPLICIT, Errors, RoutePolicy};
 
 /// Who a request is said to come from.
 #[derive(Debug, Clone, Copy)]
@@ -26,9 +28,9 @@ pub(crate) enum Identity<'a> {
     Of(&'a Verified),
 }
 
-/// The plan to pass a request on, as `carry.js` reads it: method, URL, time limit, whether it is about somebody, whether
-/// it has a body, how this is bounded (`=` its exact length, or the most that is held), the request's id, the answer's CORS
-/// headers, headers.
+/// The plan to pass a request on, as `carry.js` reads it: method, URL, time limit, what applies to it, how its body is
+/// bounded (`=` its exact length, or the most that is held), the request's id, the answer's CORS headers, the origin's
+/// binding, headers.
 ///
 /// # Errors
 /// `ambiguous_request`, `payload_too_large`.
@@ -39,20 +41,45 @@ pub(crate) fn plan(
     identity: Identity<'_>,
 ) -> Result<String, ErrorCode> {
     let head = &corridor.head;
-    let personal = if matches!(identity, Identity::Unsaid) { "" } else { "personal" };
-    let body = if forwarding::has_body(&head.method, &head.headers)? { "body" } else { "" };
+    let origin = corridor.config.origins.of(policy);
+    let socket = policy.streams && forwarding::asks_for_socket(&head.method, &head.headers);
+    let explicit = match identity {
+        Identity::Of(verified) => may_know(verified).map(|who| format!("explicit:{who}")),
+        Identity::Unsaid | Identity::Nobody => None,
+    };
+    let flags = [
+        (!matches!(identity, Identity::Unsaid)).then_some("personal"),
+        forwarding::has_body(&head.method, &head.headers)?.then_some("body"),
+        socket.then_some("socket"),
+        policy.streams.then_some("streams"),
+        (policy.errors == Errors::General).then(|| explicit.as_deref().unwrap_or("general")),
+    ];
+    let flags = flags.into_iter().flatten().collect::<Vec<_>>().join(" ");
     let bound = match forwarding::body_bound(&head.headers, policy.max_body)? {
         BodyBound::None => String::new(),
         BodyBound::Exactly(bytes) => format!("={bytes}"),
         BodyBound::Held(bytes) => bytes.to_string(),
     };
-    let url = format!("{}{}", corridor.config.origin_url, target.path_and_query());
+    let url = format!("{}{}", origin.url, target.path_and_query());
     let timeout = policy.timeout_ms.to_string();
     let id = corridor.request_id.as_str();
     let cors = cors_line(corridor, policy);
-    let mut plan = [head.method.as_str(), &url, &timeout, personal, body, &bound, id, &cors].join("\n");
-    outgoing(corridor, target, policy, identity).write_to(&mut plan);
+    let mut plan =
+        [head.method.as_str(), &url, &timeout, &flags, &bound, id, &cors, &origin.binding].join("\n");
+    let mut headers = outgoing(corridor, origin, target, policy, identity);
+    if socket {
+        headers.add("upgrade", "websocket");
+    }
+    headers.write_to(&mut plan);
     Ok(plan)
+}
+
+/// The application, or key, that may learn why something was refused where others do not.
+fn may_know(verified: &Verified) -> Option<&str> {
+    let claims = &verified.claims;
+    let may = Permission::parse(ERRORS_EXPLICIT).is_ok_and(|permission| holds(&claims.scope, &permission));
+    let client = claims.client_id.as_ref().map(|id| id.as_str());
+    client.or_else(|| claims.key_id.as_ref().map(|id| id.as_str())).filter(|_| may)
 }
 
 /// The CORS headers of an answer in one line, as `boundary` reads them.
@@ -65,6 +92,7 @@ fn cors_line(corridor: &Corridor, policy: &RoutePolicy) -> String {
 
 fn outgoing(
     corridor: &Corridor,
+    origin: &Origin,
     target: &Target,
     policy: &RoutePolicy,
     identity: Identity<'_>,
@@ -93,18 +121,18 @@ fn outgoing(
     let path = target.path();
     let message = Message {
         method: &corridor.head.method,
-        authority: &corridor.config.origin_authority,
+        authority: &origin.authority,
         path: &path,
         query: target.query().unwrap_or(""),
         headers: &signed,
     };
     let parameters = Parameters {
         created: clock::wall().seconds(),
-        key_id: corridor.config.hop_key_id.clone(),
+        key_id: origin.hop_key_id.clone(),
         nonce: base64::encode_url(&entropy::bytes16().unwrap_or_default()),
         algorithm: Algorithm::HmacSha256,
     };
-    let signature = sign(&message, &parameters, |base| corridor.config.hop_key.sign(base).to_vec());
+    let signature = sign(&message, &parameters, |base| origin.hop_key.sign(base).to_vec());
     headers.add(names::SIGNATURE_INPUT, &signature.input);
     headers.add(names::SIGNATURE, &signature.signature);
     // A token that the issuer itself would take must not fall into an origin's hands.

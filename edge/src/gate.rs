@@ -4,8 +4,9 @@
 use crate::boundary::Head;
 use crate::config::EdgeConfig;
 use crate::forward::Identity;
+use crate::limiter::{self, Aim};
 use crate::respond::{Refused, preflight, refuse};
-use crate::{address, auth, clock, entropy, feed, forward, own, refusals, sessions, trial, verify};
+use crate::{address, auth, clock, entropy, feed, forward, own, refusals, sessions, trial, verify, watch};
 use margrave_shared::cors::is_preflight;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::header::{Credential, read_authorization};
@@ -13,6 +14,7 @@ use margrave_shared::header_list::HeaderList;
 use margrave_shared::id::RequestId;
 use margrave_shared::path::Target;
 use margrave_shared::route_policy::{Auth, Mode, RoutePolicy};
+use margrave_shared::session::Contact;
 use std::net::IpAddr;
 use std::rc::Rc;
 use verify::Verified;
@@ -44,6 +46,8 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 pub(crate) enum Decision {
     /// It is passed on, as the plan says.
     Forward(String),
+    /// The same, and what it opens is watched over as long as it lasts; with it what its client says is to the session.
+    Stream(String, Rc<Verified>, Contact),
     /// It is answered.
     Answer(Response),
 }
@@ -52,7 +56,7 @@ impl Decision {
     /// A text or a `Response`.
     pub(crate) fn into_js(self) -> JsValue {
         match self {
-            Self::Forward(plan) => plan.into(),
+            Self::Forward(plan) | Self::Stream(plan, ..) => plan.into(),
             Self::Answer(response) => web_sys::Response::from(response).into(),
         }
     }
@@ -77,6 +81,14 @@ pub(crate) async fn handle(
     let corridor = Corridor { config, env, context, head, request_id, client };
     let walked = walk(&corridor, request).await;
     refusals::tell_in_time(&corridor);
+    if let Ok(Decision::Stream(plan, verified, act)) = walked {
+        let number = watch::begin(corridor, verified, act);
+        return Ok(Decision::Forward(format!("{number}\n{plan}")));
+    }
+    let walked = walked.map(|decision| match decision {
+        Decision::Forward(plan) => Decision::Forward(format!("\n{plan}")),
+        other => other,
+    });
     walked.or_else(|refused| {
         refusals::count(refused.code);
         let mut response = refuse(refused, &corridor.request_id)?;
@@ -124,11 +136,21 @@ async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused
     }
     let forward = |identity| Ok(Decision::Forward(forward::plan(corridor, &target, policy, identity)?));
     if policy.public {
+        limit(corridor, policy, None).await?;
         return forward(Identity::Unsaid);
     }
     let nobody = policy.auth == Auth::Optional && headers.get("authorization").is_none();
     let verdict = if nobody { Ok(None) } else { admit(corridor, policy).await.map(Some) };
+    let verdict = match verdict {
+        Ok(verified) => limit(corridor, policy, verified.as_deref()).await.map(|()| verified),
+        refused => refused,
+    };
     match (verdict, policy.mode) {
+        (Ok(Some(verified)), Mode::Enforce) if policy.streams => {
+            let plan = forward::plan(corridor, &target, policy, Identity::Of(&verified))?;
+            let act = if policy.activity { Contact::Activity } else { Contact::Question };
+            Ok(Decision::Stream(plan, verified, act))
+        }
         (Ok(Some(verified)), Mode::Enforce) => forward(Identity::Of(&verified)),
         (Ok(None), Mode::Enforce) => forward(Identity::Nobody),
         (Err(refused), Mode::Enforce) => Err(refused),
@@ -139,6 +161,19 @@ async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused
             forward(Identity::Unsaid)
         }
     }
+}
+
+/// Counts a request to a route that says how often it may be asked.
+async fn limit(
+    corridor: &Corridor,
+    policy: &RoutePolicy,
+    verified: Option<&Verified>,
+) -> Result<(), Refused> {
+    let Some(limit) = policy.limit else { return Ok(()) };
+    let subject = verified.map(|verified| verified.claims.sub.print());
+    let aim = Aim::Route { route: &policy.name, limit, subject: subject.as_deref() };
+    // Whatever becomes of it, it counts.
+    limiter::take(&corridor.env, &corridor.config, aim, corridor.client).await.map(drop)
 }
 
 /// Everything between the route and the origin.
@@ -157,6 +192,10 @@ async fn admit(corridor: &Corridor, policy: &RoutePolicy) -> Result<Rc<Verified>
         None => {}
         Some("session" | "account") => return Err(ErrorCode::SessionEnded.into()),
         Some(_) => return Err(ErrorCode::InvalidToken.into()),
+    }
+    // A token for another origin's service is none here.
+    if !verified.claims.aud.contains(&corridor.config.origins.of(policy).audience) {
+        return Err(ErrorCode::InvalidToken.into());
     }
     sessions::check(corridor, &verified, policy).await?;
     policy.authorize(&verified.claims, now)?;

@@ -6,7 +6,7 @@ use crate::config::{EdgeConfig, LIMITERS};
 use crate::objects::limiter::{self, Act, BucketAnswer, BucketQuery, DeviceQuery};
 use crate::respond::Refused;
 use crate::spraying;
-use margrave_shared::device::Device;
+use margrave_shared::device::{ATTEMPTS_OF_ALL, Device};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::MerchantId;
 use margrave_shared::limiter::Limit;
@@ -38,8 +38,17 @@ pub(crate) enum Aim<'a> {
     Key(&'a str),
     /// Nothing in particular: the address alone counts.
     Nothing,
-    /// A refresh or a factors grant.
-    Exchange,
+    /// A refresh or a factors grant, from a client whose owner has logged in to these accounts.
+    Exchange(&'a [Device]),
+    /// A request to a route that is limited.
+    Route {
+        /// The route.
+        route: &'a str,
+        /// How often it may be asked.
+        limit: Limit,
+        /// Whose request it is, where that is known.
+        subject: Option<&'a str>,
+    },
 }
 
 /// How many attempts there may be of whatever outcome.
@@ -67,9 +76,12 @@ impl Buckets<'_> {
     }
 
     fn by_address(&self, kind: BucketKind, limit: Limit) -> BucketQuery {
-        // Who has no address shares one bucket with all who have none.
-        let address = self.client.map_or_else(|| "unknown".to_owned(), address_key);
-        self.bucket(kind, &address, limit)
+        self.bucket(kind, &self.address(), limit)
+    }
+
+    /// Who has no address shares one bucket with all who have none.
+    fn address(&self) -> String {
+        self.client.map_or_else(|| "unknown".to_owned(), address_key)
     }
 
     /// Those that admit or refuse, in the order of drawing: the address first, so that a flood from one address does not
@@ -81,7 +93,16 @@ impl Buckets<'_> {
             Aim::Login { login, .. } => vec![address(), account(BucketKind::Account, login)],
             Aim::Key(key) => vec![address(), account(BucketKind::Key, key)],
             Aim::Nothing => vec![address()],
-            Aim::Exchange => vec![self.by_address(BucketKind::Exchange, self.config.exchange_limit)],
+            Aim::Route { route, limit, subject } => {
+                let bucket = |kind, value: &str| {
+                    let value = format!("{route} {value}");
+                    BucketQuery { all_outcomes: None, ..self.bucket(kind, &value, limit) }
+                };
+                let mut both = vec![bucket(BucketKind::RouteAddress, &self.address())];
+                both.extend(subject.map(|subject| bucket(BucketKind::RouteAccount, subject)));
+                both
+            }
+            Aim::Exchange(_) => vec![self.by_address(BucketKind::Exchange, self.config.exchange_limit)],
         }
     }
 
@@ -94,7 +115,11 @@ impl Buckets<'_> {
     /// The one of a known device.
     fn of_device(&self, device: &Device) -> BucketQuery {
         let keys = &self.config.device_key;
-        let account = DeviceQuery { account: keys.account(&device.account), generation: device.generation };
+        let account = DeviceQuery {
+            account: keys.account(&device.account),
+            generation: device.generation,
+            attempts_of_all: ATTEMPTS_OF_ALL,
+        };
         BucketQuery {
             act: Act::Take,
             key: keys.bucket(device),
@@ -139,22 +164,70 @@ async fn draw(env: &Env, buckets: &Buckets<'_>, aim: Aim<'_>, attempt: &mut Atte
             return Ok(());
         }
     }
-    for query in buckets.of(aim) {
+    if let Aim::Exchange(devices) = aim {
+        return exchange(env, buckets, devices, attempt).await;
+    }
+    let merchant = match aim {
+        Aim::Login { merchant, .. } if buckets.config.serves(merchant) => Some(merchant),
+        _ => None,
+    };
+    let alarmed = merchant.is_some_and(spraying::is_suspected);
+    for (i, query) in buckets.of(aim).into_iter().enumerate() {
         ask(env, &query).await?.admitted()?;
         attempt.taken.push(query);
+        if alarmed && i == 0 {
+            // Before the login's bucket: what the address may not do must not hold an attempt of its owner's.
+            tighten(env, buckets, attempt).await?;
+        }
     }
-    let Aim::Login { merchant, .. } = aim else { return Ok(()) };
+    let Some(merchant) = merchant else { return Ok(()) };
     let query = buckets.of_merchant(merchant);
-    if ask(env, &query).await?.retry_after_ms.is_none() {
-        attempt.taken.push(query);
-        return Ok(());
+    match ask(env, &query).await {
+        Ok(BucketAnswer { retry_after_ms: None, .. }) => attempt.taken.push(query),
+        Ok(_) => {
+            spraying::suspect(merchant);
+            if !alarmed {
+                tighten(env, buckets, attempt).await?;
+            }
+        }
+        // The merchant's bucket refuses nobody, not even by its silence.
+        Err(_) if alarmed => {}
+        Err(_) => tighten(env, buckets, attempt).await?,
     }
-    spraying::suspect(merchant);
-    if let Some(address) = attempt.taken.first_mut() {
-        let tightened = BucketQuery { tight: Some(buckets.config.tight_limit.attempts), ..*address };
-        ask(env, &BucketQuery { act: Act::Tighten, ..tightened }).await?.admitted()?;
-        *address = tightened;
+    Ok(())
+}
+
+/// A refresh or a grant. Where an address has none left, because others behind it have used them up, who has logged in
+/// before draws from a bucket of the account's.
+async fn exchange(
+    env: &Env,
+    buckets: &Buckets<'_>,
+    devices: &[Device],
+    attempt: &mut Attempt,
+) -> Result<(), Refused> {
+    let limit = buckets.config.exchange_limit;
+    let address = buckets.by_address(BucketKind::Exchange, limit);
+    let of_device =
+        |device: &Device| buckets.bucket(BucketKind::ExchangeAccount, device.account.as_str(), limit);
+    let mut refused = None;
+    for query in core::iter::once(address).chain(devices.iter().map(of_device)) {
+        match ask(env, &query).await?.admitted() {
+            Ok(_) => {
+                attempt.taken.push(query);
+                return Ok(());
+            }
+            Err(empty) => refused = refused.or(Some(empty)),
+        }
     }
+    Err(refused.unwrap_or(ErrorCode::StateUnavailable.into()))
+}
+
+/// Counts the address of an attempt by the tight limit.
+async fn tighten(env: &Env, buckets: &Buckets<'_>, attempt: &mut Attempt) -> Result<(), Refused> {
+    let Some(address) = attempt.taken.first_mut() else { return Ok(()) };
+    let tightened = BucketQuery { tight: Some(buckets.config.tight_limit.attempts), ..*address };
+    ask(env, &BucketQuery { act: Act::Tighten, ..tightened }).await?.admitted()?;
+    *address = tightened;
     Ok(())
 }
 

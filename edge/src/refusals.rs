@@ -7,7 +7,7 @@ use crate::issuer;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::MerchantId;
 use margrave_shared::time::UnixMs;
-use margrave_shared::wire::report::{MAX_SPRAYED, Report};
+use margrave_shared::wire::report::{MAX_SPRAYED, MAX_TOLD, Report};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -17,6 +17,7 @@ const EVERY_MS: i64 = 60_000;
 
 thread_local! {
     static SPRAYED: RefCell<BTreeSet<MerchantId>> = const { RefCell::new(BTreeSet::new()) };
+    static TOLD_WHY: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
     static COUNTS: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
     /// When counting began, or the counts were last sent; zero while there is nothing to tell.
     static SINCE: Cell<UnixMs> = const { Cell::new(UnixMs(0)) };
@@ -25,6 +26,20 @@ thread_local! {
 /// Counts a refusal.
 pub(crate) fn count(code: ErrorCode) {
     add(code.as_str().to_owned(), 1);
+}
+
+/// Notes that an application was told why the origin refused.
+pub(crate) fn told_why(client: &str) {
+    add_told(client.to_owned(), 1);
+}
+
+fn add_told(client: String, times: u64) {
+    TOLD_WHY.with_borrow_mut(|told| {
+        if told.len() < MAX_TOLD || told.contains_key(&client) {
+            *told.entry(client).or_default() += times;
+        }
+    });
+    begin();
 }
 
 /// Notes that a merchant's logins are being tried.
@@ -56,15 +71,18 @@ pub(crate) fn tell_in_time(corridor: &Corridor) {
         return;
     }
     SINCE.set(UnixMs(0));
-    let (refusals, sprayed) = (COUNTS.take(), SPRAYED.take());
+    let (refusals, sprayed, told_why) = (COUNTS.take(), SPRAYED.take(), TOLD_WHY.take());
     let (env, config) = (corridor.env.clone(), Rc::clone(&corridor.config));
     corridor.context.wait_until(async move {
-        let report = Report { refusals, sprayed, ..Report::default() };
+        let report = Report { refusals, sprayed, told_why, ..Report::default() };
         if !issuer::report(&env, &config, &report).await {
             for (code, times) in report.refusals {
                 add(code, times);
             }
             report.sprayed.iter().for_each(alarm);
+            for (client, times) in report.told_why {
+                add_told(client, times);
+            }
         }
     });
 }

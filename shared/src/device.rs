@@ -21,6 +21,15 @@ pub const MAX_WRONG: i64 = 10;
 /// The wrong attempts that a device may make in one window.
 pub const ATTEMPTS: i64 = 5;
 
+/// The wrong attempts that all devices of one account may make in one window: every login makes one more device known.
+pub const ATTEMPTS_OF_ALL: i64 = 10;
+
+/// The most tokens that a browser holds: it may have several people.
+pub const MAX_HELD: usize = 4;
+
+/// What stands between two tokens in a cookie.
+pub const SEPARATOR: char = '.';
+
 /// The most logins of one account that a token names.
 const MAX_LOGINS: usize = 8;
 

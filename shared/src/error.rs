@@ -65,6 +65,7 @@ codes! {
     UsernameTaken = "username_taken", 409, Never, "This username is taken.";
     InvalidUsername = "invalid_username", 422, Never, "This username cannot be used.";
     InvalidPassword = "invalid_password", 422, Never, "This password cannot be used.";
+    RequestRefused = "request_refused", 400, Never, "The request was not carried out.";
     InvalidField = "invalid_field", 422, Never, "A member of the request has a value that cannot be used.";
     NotFound = "not_found", 404, Never, "There is nothing here.";
     Conflict = "conflict", 409, Never, "The state of the thing does not allow this.";

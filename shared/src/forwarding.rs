@@ -46,6 +46,11 @@ pub fn has_body(method: &str, received: &HeaderList) -> Result<bool, ErrorCode> 
     if content { Err(ErrorCode::AmbiguousRequest) } else { Ok(false) }
 }
 
+/// Whether a client asks for a WebSocket (RFC 6455 §4.1).
+pub fn asks_for_socket(method: &str, received: &HeaderList) -> bool {
+    method == "GET" && received.get("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+}
+
 /// The longest body of undeclared length where there is a limit: it is held until it is complete.
 const MAX_HELD_BODY: u64 = 1024 * 1024;
 

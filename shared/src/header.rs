@@ -75,6 +75,11 @@ pub fn is_dropped_from_client(name: &str) -> bool {
         "trailer",
         "transfer-encoding",
         "upgrade",
+        // Of the connection; the runtime writes its own. The protocol is between client and origin.
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "sec-websocket-extensions",
+        "sec-websocket-accept",
         "http2-settings",
         "host",
         "content-length",
@@ -130,16 +135,14 @@ pub fn without_own_cookies(cookie: &str) -> Option<String> {
     if kept.is_empty() { None } else { Some(kept.join("; ")) }
 }
 
-/// The value of a cookie in a `Cookie` header; `None` when it is not there exactly once, since which one counts would be a
-/// matter of opinion.
-pub fn cookie<'a>(header: &'a str, name: &str) -> Option<&'a str> {
-    let mut values = header
+/// The values of a cookie in a `Cookie` header, in their order. A neighbour can set one that seems to stand there twice, so
+/// only what proves itself may be believed of them.
+pub fn cookies<'a>(header: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    header
         .split([';', ','])
         .filter_map(|pair| pair.split_once('='))
-        .filter(|(n, _)| n.trim() == name)
-        .map(|(_, value)| value.trim());
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
+        .filter(move |(n, _)| n.trim() == name)
+        .map(|(_, value)| value.trim())
 }
 
 /// Whether a `name=value` text (of `Cookie` or `Set-Cookie`) is one of Margrave's.

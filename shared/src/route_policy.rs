@@ -3,6 +3,7 @@
 use crate::claims::PermissionClaims;
 use crate::cors::{Cors, CorsConfig};
 use crate::error::ErrorCode;
+use crate::limiter::Limit;
 use crate::permission::{Permission, holds};
 use crate::time::UnixMs;
 use crate::user_type::UserType;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 /// One `[[route]]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration")]
 pub struct RouteConfig {
     /// An exact path, or one that ends in `/*` and covers the path before it too.
     pub path: String,
@@ -51,7 +53,33 @@ pub struct RouteConfig {
     /// Which pages of other origins may use the route. Default none; the origin's own headers say.
     #[serde(default)]
     pub cors: Option<CorsConfig>,
+    /// Which of `[origins]` the route leads to. Default: `origin_url`.
+    #[serde(default)]
+    pub origin: Option<String>,
+    /// What a caller learns of the origin's refusals.
+    #[serde(default)]
+    pub errors: Errors,
+    /// How often it may be asked by one account and from one address, `"10/5m"`. Default: as often as one likes.
+    #[serde(default)]
+    pub limit: Option<String>,
+    /// WebSocket and server-sent events may pass, and are cut when the session ends.
+    #[serde(default)]
+    pub streams: bool,
 }
+
+/// What a caller learns of the origin's refusals (L5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Errors {
+    /// What the origin says.
+    #[default]
+    Explicit,
+    /// One answer for every 4xx, unless the caller holds `errors:explicit`.
+    General,
+}
+
+/// The permission to learn why something was refused where others do not.
+pub const ERRORS_EXPLICIT: &str = "errors:explicit";
 
 /// Whether a route needs a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -98,6 +126,7 @@ pub enum OnStateFailure {
 
 /// What a path needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration")]
 pub struct RoutePolicy {
     /// No credential is needed.
     pub public: bool,
@@ -123,6 +152,16 @@ pub struct RoutePolicy {
     pub max_body: Option<u64>,
     /// Which pages of other origins may use it.
     pub cors: Option<Cors>,
+    /// The route as it is written: what is counted for it is counted under this.
+    pub name: String,
+    /// Which of the origins it leads to; the first where none is named.
+    pub origin: Option<String>,
+    /// What a caller learns of the origin's refusals.
+    pub errors: Errors,
+    /// How often it may be asked by one account and from one address.
+    pub limit: Option<Limit>,
+    /// WebSocket and server-sent events may pass.
+    pub streams: bool,
 }
 
 impl RoutePolicy {
@@ -141,6 +180,11 @@ impl RoutePolicy {
             timeout_ms: TIMEOUT_MS,
             max_body: None,
             cors: None,
+            name: String::new(),
+            origin: None,
+            errors: Errors::Explicit,
+            limit: None,
+            streams: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The route table: which policy a path has (D5).
 
 use crate::cors::Cors;
+use crate::limiter::Limit;
 use crate::path::Target;
 use crate::route_policy::{
     Auth, LONGEST_TIMEOUT_MS, Mode, OnStateFailure, RouteConfig, RoutePolicy, TIMEOUT_MS,
@@ -55,6 +56,11 @@ impl RouteTable {
     pub fn reporting(&self) -> impl Iterator<Item = String> {
         let reporting = self.0.iter().filter(|route| route.policy.mode == Mode::Report);
         reporting.map(|route| format!("/{}{}", route.segments.join("/"), if route.below { "/*" } else { "" }))
+    }
+
+    /// The origins that routes lead to by name.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|route| route.policy.origin.as_deref())
     }
 
     /// The policy of a path; `None` when no route names it, and then it is refused.
@@ -123,6 +129,13 @@ fn read_route(config: &RouteConfig) -> Result<Route, &'static str> {
             }
         }
     };
+    let limit = match &config.limit {
+        None => None,
+        Some(text) => Some(limit(text).ok_or("`limit` is not like \"10/5m\"")?),
+    };
+    if config.origin.as_deref().is_some_and(|name| !is_origin_name(name)) {
+        return Err(BAD_ORIGIN_NAME);
+    }
     Ok(Route {
         segments,
         below,
@@ -139,8 +152,31 @@ fn read_route(config: &RouteConfig) -> Result<Route, &'static str> {
             timeout_ms,
             max_body: config.max_body,
             cors: config.cors.as_ref().map(Cors::new).transpose()?,
+            name: config.path.clone(),
+            origin: config.origin.clone(),
+            errors: config.errors,
+            limit,
+            streams: config.streams,
         },
     })
+}
+
+/// What an origin's name may not be.
+pub const BAD_ORIGIN_NAME: &str =
+    "an origin's name is a letter and up to 31 letters, digits or underscores, in lower case";
+
+/// Whether a text may name an origin: its secret and its binding are named after it.
+pub fn is_origin_name(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// Reads `"10/5m"`.
+fn limit(text: &str) -> Option<Limit> {
+    let (attempts, window) = text.split_once('/')?;
+    let plain = !attempts.is_empty() && attempts.bytes().all(|b| b.is_ascii_digit());
+    Limit::new(plain.then(|| attempts.parse().ok())??, duration_s(window)?).ok()
 }
 
 /// Reads `"60s"`, `"10m"`, `"2h"`: seconds, at most a year.
@@ -161,6 +197,7 @@ pub fn duration_s(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
     use crate::permission::Permission;
+    use crate::route_policy::Errors;
 
     fn config(path: &str) -> RouteConfig {
         RouteConfig {
@@ -177,6 +214,10 @@ mod tests {
             timeout_ms: None,
             max_body: None,
             cors: None,
+            origin: None,
+            errors: Errors::Explicit,
+            limit: None,
+            streams: false,
         }
     }
 
@@ -225,11 +266,30 @@ mod tests {
             RouteConfig { public: true, ..named("/p", "read") },
             RouteConfig { max_auth_age: Some("ten".into()), ..config("/q") },
             RouteConfig { on_state_failure: Some("open".into()), ..config("/r") },
+            RouteConfig { limit: Some("5".into()), ..config("/s") },
+            RouteConfig { origin: Some("CRM".into()), ..config("/t") },
         ];
         let problems = RouteTable::new(&bad).unwrap_err();
         assert_eq!(problems.len(), bad.len(), "{problems:?}");
         assert!(RouteTable::new(&[config("/a"), config("/A"), config("/a/*")]).is_ok());
         assert_eq!(RouteTable::new(&[config("/a"), config("/a")]).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn limits() {
+        for (text, read) in [
+            ("10/5m", Some((10, 300))),
+            ("1/1s", Some((1, 1))),
+            ("0/1s", None),
+            ("+1/1s", None),
+            ("1/0s", None),
+            ("/1s", None),
+            ("1", None),
+            ("1/1", None),
+            ("9999999/1s", None),
+        ] {
+            assert_eq!(limit(text).map(|limit| (limit.attempts, limit.window_s)), read, "{text}");
+        }
     }
 
     #[test]

@@ -81,6 +81,11 @@ impl Source {
         Self(client.timeout(Duration::from_secs(30)).build().unwrap())
     }
 
+    /// GET.
+    pub(crate) async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
+        run(self.0.get(url), headers).await
+    }
+
     /// POST of JSON.
     pub(crate) async fn post_json(&self, url: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
         let request = self.0.post(url).header("content-type", "application/json").body(body.to_string());

@@ -1,6 +1,6 @@
 //! A person's known device is not kept out by what strangers do to the login (D3).
 
-use crate::http::{Answer, Source, post_form, send};
+use crate::http::{Answer, Source, post_form, send, together};
 use crate::system::{System, up, up_with};
 use serde_json::json;
 use std::sync::Arc;
@@ -69,7 +69,9 @@ async fn the_owner_gets_in_through_a_flood_of_ten_thousand_attempts() {
         .collect();
     let mut logins = 0;
     while left.load(Ordering::SeqCst) > 0 {
-        system.attempt_of(&device, "demo", system.fact("password")).await.expect(200);
+        // All of a login, not its first step only.
+        let answer = system.attempt_of(&device, "demo", system.fact("password")).await.expect(200);
+        system.factors_grant(&answer.text("security_token"), &[]).await.expect(200);
         logins += 1;
     }
     for task in flood {
@@ -132,13 +134,65 @@ async fn a_token_of_another_login_or_a_forged_one_is_ignored() {
     changed[20] ^= 1;
     for bad in [
         format!("{name}={}", String::from_utf8(changed).unwrap()),
-        format!("{name}={token}; {name}={token}"),
         format!("{name}="),
         format!("x{name}={token}"),
     ] {
         system.attempt_of(&bad, "demo", system.fact("password")).await.expect(429);
     }
-    system.attempt_of(&device, "demo", system.fact("password")).await.expect(200);
+    // What a neighbour puts beside it takes nothing away.
+    for device in [device.clone(), format!("a=1,{name}=x; {device}"), format!("{name}=x.y.{token}")] {
+        system.attempt_of(&device, "demo", system.fact("password")).await.expect(200);
+    }
+    // The header by which halves speak of devices is not the client's to send.
+    let account = system.command(&["accounts", "find", "demo"]).await;
+    let claim = format!("{};0", account["account"]["id"].as_str().unwrap());
+    let headers = [("margrave-device", claim.as_str())];
+    system.attempt_from("demo", system.fact("password"), &headers).await.expect(429);
+}
+
+#[tokio::test]
+async fn a_browser_may_have_several_people_and_other_sites_pages_none() {
+    let system = up(&LONG).await;
+    system.register("somebody", "a password of somebody").await;
+    let first = system.known_device("demo", system.fact("password")).await;
+    let grant = async |login: &str, password: &str, headers: &[(&str, &str)]| {
+        let security_token = system.attempt(login, password).await.expect(200).text("security_token");
+        let pairs = [
+            ("grant_type", crate::system::FACTORS),
+            ("client_id", system.fact("client_id")),
+            ("security_tokens", security_token.as_str()),
+        ];
+        post_form(&system.edge("/auth/oauth/token"), headers, &pairs).await.expect(200)
+    };
+    let headers = [("cookie", first.as_str())];
+    let both = grant("somebody", "a password of somebody", &headers).await;
+    let both = both.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    // Logged in by a page of another site: the tokens are the attacker's own, the cookie stays the owner's.
+    let cross = [("cookie", first.as_str()), ("sec-fetch-site", "cross-site")];
+    let answer = grant("somebody", "a password of somebody", &cross).await;
+    assert_eq!(answer.header("set-cookie"), None);
+    for (login, password) in [("demo", system.fact("password")), ("somebody", "a password of somebody")] {
+        system.use_up(login).await;
+        system.attempt_of(&both, login, password).await.expect(200);
+    }
+    system.attempt_of(&first, "somebody", "a password of somebody").await.expect(429);
+}
+
+#[tokio::test]
+async fn fifty_at_once_on_three_devices_are_counted_exactly() {
+    let system = up(&LONG).await;
+    let mut devices = Vec::new();
+    for _ in 0..3 {
+        devices.push(system.known_device("demo", system.fact("password")).await);
+    }
+    let attempts = (0..50).map(|_| Box::pin(system.attempt_of(&devices[0], "demo", WRONG))).collect();
+    let admitted = together(attempts).await.iter().filter(|answer| answer.status == 401).count();
+    assert_eq!(admitted, 5, "one device");
+    let attempts = (0..50).map(|i| Box::pin(system.attempt_of(&devices[1 + i % 2], "demo", WRONG))).collect();
+    let admitted = together(attempts).await.iter().filter(|answer| answer.status == 401).count();
+    assert_eq!(admitted, 5, "all devices of an account have ten");
+    // The login's own attempts are untouched.
+    system.attempt("demo", system.fact("password")).await.expect(200);
 }
 
 #[tokio::test]

@@ -31,4 +31,5 @@ mod route_options;
 mod session_timeouts;
 mod signature_cases;
 mod strange_paths_and_headers;
+mod streams;
 mod system;

@@ -139,7 +139,7 @@ impl Tools {
             .env("ESBUILD_BIN", self.npm_bin("esbuild"));
         run(&mut command, "worker-build").await?;
         // What is deployed lies together: the wasm, its glue, the module around it and the configuration.
-        for file in ["entry.js", "carry.js", "edge.toml"] {
+        for file in ["entry.js", "carry.js", "stream.js", "edge.toml"] {
             let (from, to) = (self.root.join("edge").join(file), folder.join(file));
             std::fs::copy(&from, &to)
                 .map_err(|error| format!("{} cannot be copied: {error}", from.display()))?;
@@ -157,6 +157,7 @@ impl Tools {
             self.root.join("edge/Cargo.toml"),
             self.root.join("edge/entry.js"),
             self.root.join("edge/carry.js"),
+            self.root.join("edge/stream.js"),
             self.root.join("edge/edge.toml"),
             self.root.join("shared/Cargo.toml"),
         ];

@@ -4,6 +4,7 @@ use crate::processes::Process;
 use crate::secrets::{Secrets, write_private};
 use crate::tools::{EdgeBuild, Tools};
 use crate::{Outcome, origin, workspace};
+use margrave_shared::secret::SecretKey;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
@@ -92,7 +93,8 @@ fn address(authority: &str) -> String {
 
 /// Starts workerd and waits until the edge answers.
 pub(crate) async fn start(tools: &Tools, plan: &EdgePlan<'_>) -> Outcome<Process> {
-    write_files(plan)?;
+    let origins = named_origins(plan)?;
+    write_files(plan, &origins)?;
     let log = plan.folder.join("workerd.log");
     // The last words of an earlier run would be read as this one's.
     let _ = std::fs::remove_file(&log);
@@ -104,17 +106,57 @@ pub(crate) async fn start(tools: &Tools, plan: &EdgePlan<'_>) -> Outcome<Process
         .env("EDGE_SIGNING_KEY", &plan.secrets.edge_signing_key)
         .env("HOP_KEY", format!("{}:{}", origin::HOP_KEY_ID, plan.secrets.hop_key))
         .env("LIMITER_KEY", &plan.secrets.limiter_key);
+    for named in &origins {
+        command.env(named.secret(), &named.hop_key);
+    }
     let mut process = Process::start("edge", &mut command, &log)?;
     process.wait_for(&format!("http://127.0.0.1:{}/.margrave/health", plan.port), &log).await?;
     Ok(process)
 }
 
-fn write_files(plan: &EdgePlan<'_>) -> Outcome<()> {
+/// An origin beside the first, of `--set edge.origins.<name>={url="…"}`.
+struct NamedOrigin {
+    name: String,
+    address: String,
+    /// `<name>-1:<key>`
+    hop_key: String,
+}
+
+impl NamedOrigin {
+    fn secret(&self) -> String {
+        format!("HOP_KEY_{}", self.name.to_uppercase())
+    }
+}
+
+/// The named origins of the settings, each with a hop key of its own that comes from the first one's.
+fn named_origins(plan: &EdgePlan<'_>) -> Outcome<Vec<NamedOrigin>> {
+    let overrides: toml::Table = plan.overrides.parse().map_err(|error| format!("--set: {error}"))?;
+    let Some(origins) = overrides.get("origins").and_then(toml::Value::as_table) else {
+        return Ok(Vec::new());
+    };
+    let key = SecretKey::parse(&plan.secrets.hop_key).map_err(|error| format!("the hop key: {error}"))?;
+    origins
+        .iter()
+        .map(|(name, origin)| {
+            let url = origin.get("url").and_then(toml::Value::as_str);
+            let url =
+                url.ok_or_else(|| format!("--set edge.origins.{name}: write it as {{url=\"http://…\"}}"))?;
+            let key = key.derive(name).to_text();
+            Ok(NamedOrigin {
+                name: name.clone(),
+                address: address(authority(url)?),
+                hop_key: format!("{name}-1:{}", key.expose()),
+            })
+        })
+        .collect()
+}
+
+fn write_files(plan: &EdgePlan<'_>, origins: &[NamedOrigin]) -> Outcome<()> {
     let folder = &plan.folder;
     std::fs::create_dir_all(folder.join("objects"))
         .map_err(|error| format!("{}: {error}", folder.display()))?;
     let root = workspace::root()?;
-    for file in ["entry.js", "carry.js", "index.js", "index_bg.wasm"] {
+    for file in ["entry.js", "carry.js", "stream.js", "index.js", "index_bg.wasm"] {
         copy(&root.join("edge").join(plan.build.folder()).join(file), &folder.join(file))?;
     }
     let EdgePlan { issuer, origin, edge_id, merchants, .. } = plan;
@@ -128,6 +170,16 @@ fn write_files(plan: &EdgePlan<'_>) -> Outcome<()> {
     let port = plan.port;
     let issuer = address(authority(issuer)?);
     let origin = address(authority(origin)?);
+    let list = |line: fn(&NamedOrigin) -> String| origins.iter().map(line).collect::<String>();
+    let services = list(|o| {
+        format!("    (name = \"origin-{}\", external = (address = \"{}\", http = ())),\n", o.name, o.address)
+    });
+    let bindings = list(|o| {
+        let (name, upper, secret) = (&o.name, o.name.to_uppercase(), o.secret());
+        format!(
+            "    (name = \"ORIGIN_{upper}\", service = \"origin-{name}\"),\n    (name = \"{secret}\", fromEnvironment = \"{secret}\"),\n"
+        )
+    });
     let config = format!(
         r#"using Workerd = import "/workerd/workerd.capnp";
 
@@ -136,7 +188,7 @@ const config :Workerd.Config = (
     (name = "edge", worker = .edge),
     (name = "issuer", external = (address = "{issuer}", http = ())),
     (name = "origin", external = (address = "{origin}", http = ())),
-    (name = "objects", disk = (path = "objects", writable = true)),
+{services}    (name = "objects", disk = (path = "objects", writable = true)),
   ],
   sockets = [(name = "http", address = "127.0.0.1:{port}", http = (), service = "edge")],
 );
@@ -145,6 +197,7 @@ const edge :Workerd.Worker = (
   modules = [
     (name = "entry.js", esModule = embed "entry.js"),
     (name = "carry.js", esModule = embed "carry.js"),
+    (name = "stream.js", esModule = embed "stream.js"),
     (name = "index.js", esModule = embed "index.js"),
     (name = "index_bg.wasm", wasm = embed "index_bg.wasm"),
     (name = "edge.toml", text = embed "edge.toml"),
@@ -166,7 +219,7 @@ const edge :Workerd.Worker = (
     (name = "EDGE_SIGNING_KEY", fromEnvironment = "EDGE_SIGNING_KEY"),
     (name = "HOP_KEY", fromEnvironment = "HOP_KEY"),
     (name = "LIMITER_KEY", fromEnvironment = "LIMITER_KEY"),
-  ],
+{bindings}  ],
 );
 "#
     );

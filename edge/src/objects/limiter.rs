@@ -47,6 +47,8 @@ pub(crate) struct DeviceQuery {
     pub(crate) account: [u8; 16],
     /// The device generation that it belongs to.
     pub(crate) generation: i64,
+    /// How many wrong attempts all devices of the account may make.
+    pub(crate) attempts_of_all: i64,
 }
 
 /// One act on one bucket.
@@ -87,7 +89,8 @@ impl BucketQuery {
         match self.device {
             None => url,
             Some(device) => {
-                format!("{url}&account={}&generation={}", hex(device.account), device.generation)
+                let DeviceQuery { account, generation, attempts_of_all } = device;
+                format!("{url}&account={}&generation={generation}&of_all={attempts_of_all}", hex(account))
             }
         }
     }
@@ -142,6 +145,7 @@ const DROP_FULL: &str =
 const FIND_DEVICE: &str = "SELECT count FROM devices WHERE key = ?";
 const PUT_DEVICE: &str = "INSERT INTO devices (key, count, forget_at) VALUES (?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET count = excluded.count, forget_at = excluded.forget_at";
+const DROP_DEVICE: &str = "DELETE FROM devices WHERE key = ?";
 const DROP_DEVICES: &str = "DELETE FROM devices WHERE key IN (SELECT key FROM devices WHERE forget_at < ? ORDER BY forget_at LIMIT 20)";
 
 #[derive(Deserialize)]
@@ -174,6 +178,11 @@ struct Counting {
 }
 
 impl Counting {
+    /// By which limits the two buckets are counted, as it is stored.
+    fn units(self) -> String {
+        format!("{}/{}", self.limit.attempts, self.all.map_or(0, |all| all.attempts))
+    }
+
     /// Does something to the bucket of wrong attempts in the units of the tight limit.
     fn tightly<E>(
         self,
@@ -237,26 +246,19 @@ impl DurableObject for LimiterObject {
             tight: some_limit("tight")?,
             all: some_limit("all")?,
         };
-        let device = match text(&parameters, "account") {
-            Ok(account) => {
-                Some(DeviceRow { wrong: self.device(key)?, lowest_generation: self.device(account)? })
-            }
-            Err(_) => None,
+        let Ok(account) = text(&parameters, "account") else {
+            return answer(&BucketAnswer {
+                retry_after_ms: self.draw(&[(key, counting)], act, now)?,
+                forgotten: false,
+            });
         };
-        if let (Some(row), Act::Take) = (device, act)
-            && !row.knows(number(&parameters, "generation")?)
-        {
+        let row = DeviceRow { wrong: self.device(key)?, lowest_generation: self.device(account)? };
+        if act == Act::Take && !row.knows(number(&parameters, "generation")?) {
             return answer(&BucketAnswer { forgotten: true, ..BucketAnswer::default() });
         }
-        let before = self.find(key, counting.limit)?;
-        let retry_after_ms = match counting.apply(before, act, now) {
-            Ok(after) => {
-                self.put(key, after, counting, now)?;
-                None
-            }
-            Err(Empty { retry_after_ms }) => Some(retry_after_ms),
-        };
-        if let (Some(row), None) = (device, retry_after_ms) {
+        let of_all = Counting { limit: limit(number(&parameters, "of_all")?)?, ..counting };
+        let retry_after_ms = self.draw(&[(key, counting), (account, of_all)], act, now)?;
+        if retry_after_ms.is_none() {
             let change = if act == Act::Take { 1 } else { -1 };
             self.put_device(key, (row.wrong + change).max(0), now)?;
         }
@@ -265,23 +267,38 @@ impl DurableObject for LimiterObject {
 }
 
 impl LimiterObject {
-    fn find(&self, key: &str, limit: Limit) -> worker::Result<Pair> {
-        let cursor = self.state.storage().sql().exec(FIND, vec![key.into()])?;
-        let rows: Vec<Row> = cursor.to_array()?;
-        let bucket =
-            |text: &str| text.parse().map(Bucket).map_err(|_| worker::Error::RustError("bucket".to_owned()));
-        match rows.first() {
-            None => Ok(Pair { wrong: Bucket::FULL, all: Bucket::FULL }),
-            Some(row) => {
-                // The operator may have changed the limit since the row was written.
-                let written: i64 =
-                    row.attempts.parse().map_err(|_| worker::Error::RustError("attempts".to_owned()))?;
-                Ok(Pair {
-                    wrong: bucket(&row.wrong)?.rescaled(written, limit.attempts),
-                    all: bucket(&row.all_outcomes)?.rescaled(written, limit.attempts),
-                })
+    /// Draws from all of these buckets, or from none; gives when to come back where one is empty.
+    fn draw(&self, buckets: &[(&str, Counting)], act: Act, now: UnixMs) -> worker::Result<Option<i64>> {
+        let mut drawn = Vec::new();
+        for (key, counting) in buckets {
+            match counting.apply(self.find(key, *counting)?, act, now) {
+                Ok(after) => drawn.push((key, after, *counting)),
+                Err(Empty { retry_after_ms }) => return Ok(Some(retry_after_ms)),
             }
         }
+        for (key, after, counting) in drawn {
+            self.put(key, after, counting, now)?;
+        }
+        Ok(None)
+    }
+
+    fn find(&self, key: &str, counting: Counting) -> worker::Result<Pair> {
+        let cursor = self.state.storage().sql().exec(FIND, vec![key.into()])?;
+        let rows: Vec<Row> = cursor.to_array()?;
+        let number =
+            |text: &str| text.parse::<i64>().map_err(|_| worker::Error::RustError("bucket".to_owned()));
+        let Some(row) = rows.first() else {
+            return Ok(Pair { wrong: Bucket::FULL, all: Bucket::FULL });
+        };
+        // The operator may have changed the limits since the row was written.
+        let (wrong, all) = row.attempts.split_once('/').unwrap_or((&row.attempts, "0"));
+        Ok(Pair {
+            wrong: Bucket(number(&row.wrong)?).rescaled(number(wrong)?, counting.limit.attempts),
+            all: match counting.all {
+                Some(limit) => Bucket(number(&row.all_outcomes)?).rescaled(number(all)?, limit.attempts),
+                None => Bucket::FULL,
+            },
+        })
     }
 
     fn put(&self, key: &str, pair: Pair, counting: Counting, now: UnixMs) -> worker::Result<()> {
@@ -292,7 +309,7 @@ impl LimiterObject {
             PUT,
             vec![
                 key.into(),
-                counting.limit.attempts.to_string().into(),
+                counting.units().into(),
                 pair.wrong.0.to_string().into(),
                 pair.all.0.to_string().into(),
                 sorted(full_at.0).into(),
@@ -312,6 +329,10 @@ impl LimiterObject {
 
     fn put_device(&self, key: &str, count: i64, now: UnixMs) -> worker::Result<()> {
         let sql = self.state.storage().sql();
+        if count == 0 {
+            sql.exec(DROP_DEVICE, vec![key.into()])?;
+            return Ok(());
+        }
         // No token that it could concern lives longer.
         let forget_at = sorted(now.plus_seconds(LIFE_S).0);
         sql.exec(PUT_DEVICE, vec![key.into(), count.to_string().into(), forget_at.into()])?;

@@ -20,6 +20,9 @@ use serde::Serialize;
 /// The most consecutive failures before an account can be reached by recovery only (NIST SP 800-63B-4 §3.2.2).
 pub(crate) const MAX_FAILURES: i64 = 100;
 
+/// How many of these somebody with a session can use up by guessing the current password.
+pub(crate) const MAX_FAILURES_WITH_SESSION: i64 = 95;
+
 /// How many of these strangers can use up: the rest is for devices that the account's owner has logged in from, so that a
 /// flood that goes on for days does not keep the owner out.
 pub(crate) const MAX_FAILURES_OF_STRANGERS: i64 = 90;

@@ -1,6 +1,8 @@
 //! Changing one's password: with the current one, and every session ends.
 
-use crate::accounts::{Account, MAX_FAILURES, add_failure, find_account, forget_devices, reset_failures};
+use crate::accounts::{
+    Account, MAX_FAILURES_WITH_SESSION, add_failure, find_account, forget_devices, reset_failures,
+};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -35,7 +37,7 @@ pub(super) async fn change_password(
     let subject = format!("account:{}", account.id);
     let entry = |entry: Entry| entry.actor(subject.clone()).subject(subject.clone());
     // Counted before the verdict counts, as at a login; and what was true before hashing must still be.
-    let counted = add_failure(&mut tx, &account.id, MAX_FAILURES).await?;
+    let counted = add_failure(&mut tx, &account.id, MAX_FAILURES_WITH_SESSION).await?;
     let present = find_account(&mut tx, &account.id).await?;
     let present =
         present.is_some_and(|now| now.disabled_at.is_none() && now.generation == account.generation);

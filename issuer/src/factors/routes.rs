@@ -5,6 +5,7 @@ use super::credentials::verify_credentials;
 use crate::accounts::routes::json;
 use crate::accounts::{device_standing, find_account};
 use crate::app::App;
+use crate::edges::find_edge;
 use crate::http::bearer::authenticate;
 use crate::http::context::Caller;
 use crate::http::error::ApiError;
@@ -67,8 +68,11 @@ pub(crate) async fn credentials(State(app): State<Arc<App>>, incoming: Incoming)
 /// How the account of a device stands that the edge takes for known and that was forgotten.
 async fn newer_standing(app: &App, caller: &Caller) -> Option<DeviceStanding> {
     let claim = caller.device.as_ref()?;
-    let account = find_account(&mut app.db.read().await.ok()?, &claim.account).await.ok()??;
-    (account.device_generation > claim.generation)
+    let mut tx = app.db.read().await.ok()?;
+    let account = find_account(&mut tx, &claim.account).await.ok()??;
+    // An edge hears of the accounts of its own merchants only.
+    let edge = find_edge(&mut tx, caller.edge.as_ref()?).await.ok()??;
+    (edge.serves(&account.merchant_id) && account.device_generation > claim.generation)
         .then(|| DeviceStanding { logins: Vec::new(), ..device_standing(&account) })
 }
 

@@ -10,10 +10,10 @@ use crate::revocations;
 use crate::storage::StorageError;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::event::Ended;
-use margrave_shared::id::EdgeId;
+use margrave_shared::id::{EdgeId, is_opaque_id};
 use margrave_shared::session::Ending;
 use margrave_shared::time::UnixMs;
-use margrave_shared::wire::report::{MAX_SESSIONS, MAX_SPRAYED, Report};
+use margrave_shared::wire::report::{MAX_SESSIONS, MAX_SPRAYED, MAX_TOLD, Report};
 
 /// Takes a report in.
 ///
@@ -58,6 +58,13 @@ pub(super) async fn take_report(
     for merchant in sprayed {
         let entry =
             Entry::done("edge.many_wrong_passwords").merchant(merchant).actor(format!("edge:{}", edge.id));
+        app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    }
+    let told = report.told_why.iter().take(MAX_TOLD).filter(|(client, _)| is_opaque_id(client));
+    for (client, count) in told {
+        let entry = Entry::done("edge.told_why")
+            .actor(format!("edge:{}", edge.id))
+            .subject(format!("client:{client} count:{count}"));
         app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     }
     tx.commit().await?;

@@ -66,7 +66,9 @@ impl Bucket {
     /// [`Empty`]; the bucket is unchanged.
     pub fn take(self, limit: Limit, now: UnixMs) -> Result<Self, Empty> {
         let clock = limit.clock(now);
-        let arrival = self.0.max(clock);
+        // No more can be owed than a whole bucket: whatever was written by another limit, or by a clock that was ahead.
+        let most = clock.saturating_add(limit.attempts.saturating_mul(limit.cost()));
+        let arrival = self.0.max(clock).min(most);
         let ahead = arrival.saturating_sub(clock);
         let room = (limit.attempts - 1).saturating_mul(limit.cost());
         if ahead > room {

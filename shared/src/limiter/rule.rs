@@ -56,6 +56,12 @@ pub enum BucketKind {
     Key,
     /// Wrong attempts on all logins of a merchant: the alarm against spraying. It never refuses by itself.
     Merchant,
+    /// Requests of one account to a route that is limited.
+    RouteAccount,
+    /// Requests from one address to a route that is limited.
+    RouteAddress,
+    /// Refreshes and factors grants of somebody who has logged in before, where the address has none left.
+    ExchangeAccount,
     /// Refreshes and factors grants from one address: frequent and honest, so with a bucket of its own.
     Exchange,
 }
@@ -68,6 +74,9 @@ impl BucketKind {
             Self::Address => "address",
             Self::Key => "key",
             Self::Merchant => "merchant",
+            Self::ExchangeAccount => "exchange-account",
+            Self::RouteAccount => "route-account",
+            Self::RouteAddress => "route-address",
             Self::Exchange => "exchange",
         }
     }

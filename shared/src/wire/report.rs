@@ -18,10 +18,16 @@ pub struct Report {
     /// Merchants on whose logins there were so many wrong attempts that somebody is taken to try them all.
     #[serde(default)]
     pub sprayed: BTreeSet<MerchantId>,
+    /// How often an application was told why something was refused that others are not told, by its client id.
+    #[serde(default)]
+    pub told_why: BTreeMap<String, u64>,
 }
 
 /// The most merchants in one report that are sprayed.
 pub const MAX_SPRAYED: usize = 100;
+
+/// The most applications in one report that were told why.
+pub const MAX_TOLD: usize = 100;
 
 /// The most sessions in one report.
 pub const MAX_SESSIONS: usize = 200;

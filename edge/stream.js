@@ -1,0 +1,91 @@
+// WebSockets and server-sent events outlive the request that opened them. Every two seconds wasm is asked whether whoever
+// opened one may still be there; if not, it is cut.
+const EVERY_MS = 2000;
+
+// `alive` gives nothing, or the reason why the stream may not go on. That it cannot be told is one only the second time.
+function keep(alive, end) {
+  let active = false;
+  let vain = 0;
+  let timer;
+  let over = false;
+  const look = async () => {
+    const said = active;
+    active = false;
+    let reason = "state_unavailable";
+    try {
+      reason = await alive(said);
+    } catch {
+      // The wasm instance is lost, and with it the memory of who this was.
+    }
+    if (over) return;
+    vain = reason === "state_unavailable" ? vain + 1 : 0;
+    if (reason && (vain === 0 || vain > 1)) end(reason);
+    else timer = setTimeout(look, EVERY_MS);
+  };
+  if (alive) timer = setTimeout(look, EVERY_MS);
+  return {
+    acted: () => {
+      active = true;
+    },
+    stop: () => {
+      over = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
+// Codes that only an endpoint's own runtime may give (RFC 6455 §7.4.1).
+const closable = (code) => code === 1000 || (code >= 3000 && code <= 4999);
+
+// The client's end of a WebSocket to the origin. What its client sends is an act; what the origin sends is none.
+export function relayed(origin, alive, over) {
+  const { 0: outer, 1: inner } = new WebSocketPair();
+  const close = (socket, code, reason) => {
+    try {
+      socket.close(closable(code) ? code : 1011, reason);
+    } catch {
+      // It is closed.
+    }
+  };
+  const end = (code, reason) => {
+    keeping.stop();
+    over();
+    close(inner, code, reason);
+    close(origin, code, reason);
+  };
+  const keeping = keep(alive, (reason) => end(4401, reason));
+  const pass = (from, to, act) => {
+    from.addEventListener("message", ({ data }) => {
+      act?.();
+      try {
+        to.send(data);
+      } catch {
+        end(1011, "");
+      }
+    });
+    from.addEventListener("close", ({ code, reason }) => end(code === 1005 ? 1000 : code, reason));
+    from.addEventListener("error", () => end(1011, ""));
+  };
+  pass(inner, origin, keeping.acted);
+  pass(origin, inner);
+  // Otherwise a binary message is a Blob, whose bytes come later than the next message.
+  inner.binaryType = origin.binaryType = "arraybuffer";
+  inner.accept();
+  origin.accept();
+  return outer;
+}
+
+// Events, as long as the session lasts.
+export function cut(body, alive, over) {
+  const { readable, writable } = new IdentityTransformStream();
+  const stopped = new AbortController();
+  const keeping = keep(alive, (reason) => stopped.abort(new Error(reason)));
+  body
+    .pipeTo(writable, { signal: stopped.signal })
+    .catch(() => {})
+    .finally(() => {
+      keeping.stop();
+      over();
+    });
+  return readable;
+}
