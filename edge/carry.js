@@ -70,16 +70,17 @@ async function gathered(body, most, ms) {
   }
 }
 
-// `plan`: the number of its watch or nothing, method, URL, time limit in ms, what applies to it, its body's bound (`=` and
+// `plan`: the number of its watch or nothing, method, URL, time limit in ms, what applies to it, who is told why
+// the origin refuses where others are not, its body's bound (`=` and
 // its exact length, the most that is held, or nothing), the request's id, the answer's CORS headers, the origin's binding,
 // headers.
 // `rules`: wasm's functions.
 export async function carry(plan, request, env, rules) {
   const text = plan.split("\n");
-  const [watch, method, url, timeout, flags, bound, id, cors, binding] = text;
+  const [watch, method, url, timeout, flags, told, bound, id, cors, binding] = text;
   const personal = flags.includes("personal");
   // The origin's redirects are the client's to follow.
-  const init = { method, headers: headersOf(text, 9), redirect: "manual" };
+  const init = { method, headers: headersOf(text, 10), redirect: "manual" };
   if (personal) init.cache = "no-store";
   let streams = false;
   try {
@@ -101,8 +102,7 @@ export async function carry(plan, request, env, rules) {
         response.body?.cancel().catch(() => {});
         return rules.instead("refused", id, cors);
       }
-      const explicit = flags.indexOf("explicit:");
-      if (explicit >= 0) rules.told_why(flags.slice(explicit + 9));
+      if (told) rules.told_why(told);
     }
     const received = lines(response.headers);
     const events = received.includes("\ncontent-type\ntext/event-stream");

@@ -73,8 +73,7 @@ fn kind_of(method: &str, path: &str) -> Option<Kind> {
 const ISSUER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The client's headers that the issuer needs.
-const PASSED: [&str; 6] =
-    ["authorization", "content-type", "idempotency-key", "accept", "if-none-match", "traceparent"];
+const PASSED: [&str; 5] = ["authorization", "content-type", "idempotency-key", "accept", "if-none-match"];
 
 /// Answers a request below `/auth`.
 pub(crate) async fn handle(
@@ -119,12 +118,12 @@ async fn keys(corridor: &Corridor) -> Result<Response, ErrorCode> {
 fn call_of<'a>(corridor: &Corridor, request: &Request, method: &'a str, path: &'a str) -> IssuerCall<'a> {
     let passed = PASSED
         .into_iter()
-        .filter_map(|name| request.headers().get(name).ok().flatten().map(|value| (name, value)))
-        .collect();
+        .filter_map(|name| request.headers().get(name).ok().flatten().map(|value| (name, value)));
+    let traceparent = ("traceparent", corridor.trace.print(corridor.span));
     IssuerCall {
         method,
         path,
-        passed,
+        passed: passed.chain([traceparent]).collect(),
         client: corridor.client.map(|address| address.to_string()).unwrap_or_default(),
         request_id: corridor.request_id.to_string(),
         ..IssuerCall::default()

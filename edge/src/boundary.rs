@@ -4,7 +4,7 @@
 use crate::config::{AddressSource, EdgeConfig};
 use crate::gate::{self, Decision};
 use crate::respond::refuse;
-use crate::{refusals, watch};
+use crate::{metrics, refusals, watch};
 use futures_util::task::AtomicWaker;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::forwarding;
@@ -138,6 +138,7 @@ pub fn instead(why: &str, request_id: &str, cors: &str) -> Result<Response, JsVa
         "refused" => ErrorCode::RequestRefused,
         _ => ErrorCode::UpstreamUnavailable,
     };
+    metrics::refused(code);
     let request_id = RequestId::parse(request_id).map_err(|_| JsValue::NULL)?;
     let mut response = refuse(code.into(), &request_id)?;
     for (name, value) in read_cors(cors)?.iter() {

@@ -3,6 +3,7 @@
 //! One file, though a long one: each section is a struct with its defaults, and one function checks all of them, so that
 //! every problem is reported at once.
 
+use crate::log;
 use crate::origins::{OriginConfig, Origins, authority};
 use ed25519_dalek::SigningKey;
 use margrave_shared::device::{self, DeviceKey};
@@ -10,7 +11,7 @@ use margrave_shared::id::{EdgeId, MerchantId};
 use margrave_shared::limiter::Limit;
 use margrave_shared::route_policy::RouteConfig;
 use margrave_shared::route_table::RouteTable;
-use margrave_shared::secret::SecretKey;
+use margrave_shared::secret::{SecretKey, SecretText};
 use serde::Deserialize;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ struct File {
     session: Session,
     #[serde(default)]
     token: Token,
+    #[serde(default)]
+    log: Log,
     #[serde(default)]
     origins: BTreeMap<String, OriginConfig>,
     #[serde(default)]
@@ -174,6 +177,27 @@ pub(crate) enum AccountObjects {
     Shared,
 }
 
+/// `[log]`: what is written of requests.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Log {
+    /// Default `"off"`: what is refused is counted, and a flood fills no disk.
+    requests: LoggedRequests,
+}
+
+/// Which requests have a line in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LoggedRequests {
+    /// None.
+    #[default]
+    Off,
+    /// Those that are refused.
+    Refused,
+    /// All.
+    All,
+}
+
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Token {
@@ -242,6 +266,10 @@ pub(crate) struct EdgeConfig {
     pub(crate) signing_key: SigningKey,
     /// Hashes what the limiter counts by.
     pub(crate) limiter_key: SecretKey,
+    /// Which requests have a line in the log.
+    pub(crate) logged: LoggedRequests,
+    /// Who may read the metrics; nobody where it is not set.
+    pub(crate) metrics_key: Option<SecretText>,
     /// Signs device tokens.
     pub(crate) device_key: DeviceKey,
 }
@@ -258,14 +286,14 @@ impl EdgeConfig {
             read.get_or_init(|| match Self::read(env) {
                 Ok(config) => {
                     for path in config.routes.reporting() {
-                        worker::console_warn!(
-                            "NOT GUARDED: {path} has mode = \"report\", nobody is refused there"
-                        );
+                        log::warn(&format!(
+                            "NOT GUARDED: {path} has mode = 'report', nobody is refused there"
+                        ));
                     }
                     Some(Rc::new(config))
                 }
                 Err(problems) => {
-                    worker::console_error!("the configuration cannot be used: {}", problems.join("; "));
+                    log::error(&format!("the configuration cannot be used: {}", problems.join("; ")));
                     None
                 }
             })
@@ -378,6 +406,11 @@ impl EdgeConfig {
         let signing_key = key("EDGE_SIGNING_KEY", secret("EDGE_SIGNING_KEY").as_deref());
         let limiter_key = key("LIMITER_KEY", secret("LIMITER_KEY").as_deref());
 
+        let metrics_key = secret("METRICS_KEY");
+        if metrics_key.as_ref().is_some_and(|key| key.len() < LEAST_METRICS_KEY) {
+            problems.push(format!("the secret METRICS_KEY has at least {LEAST_METRICS_KEY} characters"));
+        }
+
         match (
             client_address,
             origins,
@@ -414,6 +447,8 @@ impl EdgeConfig {
                 max_life_s: file.token.max_life_s,
                 routes,
                 signing_key: SigningKey::from_bytes(signing_key.bytes()),
+                logged: file.log.requests,
+                metrics_key: metrics_key.map(SecretText::new),
                 device_key: DeviceKey::of(&limiter_key),
                 limiter_key,
             }),
@@ -421,6 +456,9 @@ impl EdgeConfig {
         }
     }
 }
+
+/// The shortest key for the metrics: it is guessed at without a limit.
+const LEAST_METRICS_KEY: usize = 32;
 
 fn merge(into: &mut toml::Table, from: toml::Table) {
     for (name, value) in from {

@@ -1,7 +1,7 @@
 //! Known devices (D3): the token that a client brings, and the one that it gets after a completed login.
 
 use crate::gate::Corridor;
-use crate::{clock, entropy, limiter};
+use crate::{clock, entropy, limiter, log};
 use margrave_shared::device::{Device, LIFE_S, MAX_HELD, SEPARATOR};
 use margrave_shared::header::{DEVICE, DEVICE_COOKIE, cookies};
 use margrave_shared::wire::device::{DeviceClaim, DeviceStanding};
@@ -62,7 +62,5 @@ pub(crate) async fn forget_others(corridor: &Corridor, standing: &DeviceStanding
             return;
         }
     }
-    worker::console_error!(
-        "devices of an account could not be forgotten; the next attempt from one tries again"
-    );
+    log::error("devices of an account could not be forgotten; the next attempt from one tries again");
 }

@@ -7,6 +7,7 @@ use crate::budget::{self, FIRST_LOAD, OBJECT, within};
 use crate::clock;
 use crate::config::{EdgeConfig, FEED};
 use crate::gate::Corridor;
+use crate::metrics::{self, Object};
 use crate::objects::feed::{PUSH_URL, Pushed, SyncAnswer, SyncQuery, read_batch};
 use crate::verify::Verified;
 use margrave_shared::error::ErrorCode;
@@ -44,6 +45,8 @@ pub(crate) struct FeedView {
     question: u64,
     /// When the object last heard from the issuer.
     heard_at: UnixMs,
+    /// How far this clock is ahead of the issuer's, in seconds.
+    skew_s: Option<i64>,
 }
 
 thread_local! {
@@ -77,6 +80,7 @@ impl FeedView {
             synced_at: UnixMs(0),
             question: 0,
             heard_at: UnixMs(0),
+            skew_s: None,
         }
     }
 
@@ -93,6 +97,27 @@ impl FeedView {
         &self.keys_text
     }
 
+    /// How long ago the keys were fetched, in milliseconds; `None` when there are none.
+    pub(crate) fn keys_age_ms(&self, config: &EdgeConfig, now: UnixMs) -> Option<i64> {
+        let usable_for_ms = config.jwks.max_stale_s.saturating_mul(1000);
+        (self.keys_usable_until > UnixMs(0)).then(|| usable_for_ms - self.keys_usable_until.since(now))
+    }
+
+    /// How long ago the issuer was last heard, in milliseconds.
+    pub(crate) fn silent_ms(&self, now: UnixMs) -> i64 {
+        now.since(self.heard_at)
+    }
+
+    /// How far this clock is ahead of the issuer's, in seconds.
+    pub(crate) fn skew_s(&self) -> Option<i64> {
+        self.skew_s
+    }
+
+    /// How many endings are in force.
+    pub(crate) fn endings(&self) -> usize {
+        self.ended.len()
+    }
+
     /// What ended a token, if anything did.
     pub(crate) fn ending_of(&self, verified: &Verified) -> Option<&'static str> {
         self.ended.ending_of(&verified.claims, &verified.kid)
@@ -107,6 +132,7 @@ impl FeedView {
         let mut next = self.clone();
         next.synced_at = now;
         next.heard_at = now.plus_ms(-answer.heard_ms_ago);
+        next.skew_s = answer.skew_s;
         if answer.replaces || !answer.events.is_empty() {
             let mut ended = if answer.replaces { RevocationSet::default() } else { (*next.ended).clone() };
             for event in &answer.events {
@@ -241,7 +267,7 @@ async fn sync(
         }
         response.json::<SyncAnswer>().await
     };
-    let answer = within(limit, call).await?;
+    let answer = metrics::timed(Object::Feed, within(limit, call)).await?;
     // Another request may have synced meanwhile, and what it learned must not be undone: the answer is applied to the
     // present view if that still stands where we asked from, and dropped if it has moved on.
     let now = clock::now();

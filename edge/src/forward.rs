@@ -28,8 +28,8 @@ pub(crate) enum Identity<'a> {
     Of(&'a Verified),
 }
 
-/// The plan to pass a request on, as `carry.js` reads it: method, URL, time limit, what applies to it, how its body is
-/// bounded (`=` its exact length, or the most that is held), the request's id, the answer's CORS headers, the origin's
+/// The plan to pass a request on, as `carry.js` reads it: method, URL, time limit, what applies to it, who is told why the origin
+/// refuses where others are not, how its body is bounded (`=` its exact length, or the most that is held), the request's id, the answer's CORS headers, the origin's
 /// binding, headers.
 ///
 /// # Errors
@@ -44,15 +44,16 @@ pub(crate) fn plan(
     let origin = corridor.config.origins.of(policy);
     let socket = policy.streams && forwarding::asks_for_socket(&head.method, &head.headers);
     let explicit = match identity {
-        Identity::Of(verified) => may_know(verified).map(|who| format!("explicit:{who}")),
+        Identity::Of(verified) => may_know(verified),
         Identity::Unsaid | Identity::Nobody => None,
     };
+    let general = policy.errors == Errors::General;
     let flags = [
         (!matches!(identity, Identity::Unsaid)).then_some("personal"),
         forwarding::has_body(&head.method, &head.headers)?.then_some("body"),
         socket.then_some("socket"),
         policy.streams.then_some("streams"),
-        (policy.errors == Errors::General).then(|| explicit.as_deref().unwrap_or("general")),
+        (general && explicit.is_none()).then_some("general"),
     ];
     let flags = flags.into_iter().flatten().collect::<Vec<_>>().join(" ");
     let bound = match forwarding::body_bound(&head.headers, policy.max_body)? {
@@ -64,8 +65,9 @@ pub(crate) fn plan(
     let timeout = policy.timeout_ms.to_string();
     let id = corridor.request_id.as_str();
     let cors = cors_line(corridor, policy);
+    let told = explicit.filter(|_| general).unwrap_or("");
     let mut plan =
-        [head.method.as_str(), &url, &timeout, &flags, &bound, id, &cors, &origin.binding].join("\n");
+        [head.method.as_str(), &url, &timeout, &flags, told, &bound, id, &cors, &origin.binding].join("\n");
     let mut headers = outgoing(corridor, origin, target, policy, identity);
     if socket {
         headers.add("upgrade", "websocket");
@@ -97,7 +99,8 @@ fn outgoing(
     policy: &RoutePolicy,
     identity: Identity<'_>,
 ) -> HeaderList {
-    let mut headers = forwarding::of_client(&corridor.head.headers);
+    let mut headers = forwarding::of_client(&corridor.head.headers, corridor.trace.is_continued());
+    headers.add("traceparent", &corridor.trace.print(corridor.span));
     // Always set: the address and the request's id are of use on public routes too.
     let client = corridor.client.map(|address| address.to_string()).unwrap_or_default();
     let request_id = corridor.request_id.to_string();

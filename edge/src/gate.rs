@@ -2,9 +2,11 @@
 //! refused.
 
 use crate::boundary::Head;
-use crate::config::EdgeConfig;
+use crate::config::{EdgeConfig, LoggedRequests};
 use crate::forward::Identity;
 use crate::limiter::{self, Aim};
+use crate::log::{self, Level};
+use crate::metrics;
 use crate::respond::{Refused, preflight, refuse};
 use crate::{address, auth, clock, entropy, feed, forward, own, refusals, sessions, trial, verify, watch};
 use margrave_shared::cors::is_preflight;
@@ -15,6 +17,7 @@ use margrave_shared::id::RequestId;
 use margrave_shared::path::Target;
 use margrave_shared::route_policy::{Auth, Mode, RoutePolicy};
 use margrave_shared::session::Contact;
+use margrave_shared::trace::Trace;
 use std::net::IpAddr;
 use std::rc::Rc;
 use verify::Verified;
@@ -34,6 +37,9 @@ pub(crate) struct Corridor {
     pub(crate) head: Head,
     /// The request's id.
     pub(crate) request_id: RequestId,
+    /// The trace that it belongs to, and this edge's span of it.
+    pub(crate) trace: Trace,
+    pub(crate) span: [u8; 8],
     /// The client's address.
     pub(crate) client: Option<IpAddr>,
 }
@@ -71,15 +77,19 @@ pub(crate) async fn handle(
 ) -> worker::Result<Decision> {
     let random = entropy::bytes16();
     let request_id = RequestId::from_random(random.unwrap_or_default());
-    let (Some(config), Some(_)) = (EdgeConfig::of(&env), random) else {
+    let (Some(config), Some(random)) = (EdgeConfig::of(&env), random) else {
         return refuse(ErrorCode::StateUnavailable.into(), &request_id).map(Decision::Answer);
     };
     let Some(head) = head else {
         return refuse(ErrorCode::InvalidRequest.into(), &request_id).map(Decision::Answer);
     };
     let client = address::client_address(&head, config.client_address);
-    let corridor = Corridor { config, env, context, head, request_id, client };
+    // A trace of its own bears the request's id.
+    let trace = Trace::of(head.headers.get("traceparent"), random);
+    let span = random.last_chunk().copied().unwrap_or_default();
+    let corridor = Corridor { config, env, context, head, request_id, trace, span, client };
     let walked = walk(&corridor, request).await;
+    note(&corridor, &walked);
     refusals::tell_in_time(&corridor);
     if let Ok(Decision::Stream(plan, verified, act)) = walked {
         let number = watch::begin(corridor, verified, act);
@@ -98,6 +108,36 @@ pub(crate) async fn handle(
         }
         Ok(Decision::Answer(response))
     })
+}
+
+/// Counts what became of a request, and writes it down where that is asked for.
+fn note(corridor: &Corridor, walked: &Result<Decision, Refused>) {
+    let code = match walked {
+        Ok(Decision::Forward(_) | Decision::Stream(..)) => {
+            metrics::passed();
+            "passed"
+        }
+        Ok(Decision::Answer(_)) => "answered",
+        Err(refused) => refused.code.as_str(),
+    };
+    let logged = match corridor.config.logged {
+        LoggedRequests::Off => false,
+        LoggedRequests::Refused => walked.is_err(),
+        LoggedRequests::All => true,
+    };
+    if logged {
+        let target = Target::parse(&corridor.head.url).ok();
+        // The route as it is configured: a path may name persons.
+        let route = target.and_then(|target| corridor.config.routes.find(&target));
+        let fields = [
+            ("request_id", corridor.request_id.as_str().into()),
+            ("trace_id", corridor.trace.id().into()),
+            ("method", corridor.head.method.as_str().into()),
+            ("route", route.map_or("", |route| &route.name).into()),
+            ("code", code.into()),
+        ];
+        log::write(Level::Info, "request", &fields);
+    }
 }
 
 /// The CORS headers of the route that a request is for.

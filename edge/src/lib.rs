@@ -17,6 +17,8 @@ mod gate;
 mod generations;
 mod issuer;
 mod limiter;
+mod log;
+mod metrics;
 mod objects;
 mod origins;
 mod own;

@@ -3,6 +3,7 @@
 
 use crate::budget::{OBJECT, within};
 use crate::config::{EdgeConfig, LIMITERS};
+use crate::metrics::{self, Object};
 use crate::objects::limiter::{self, Act, BucketAnswer, BucketQuery, DeviceQuery};
 use crate::respond::Refused;
 use crate::spraying;
@@ -67,6 +68,7 @@ impl Buckets<'_> {
         let key = bucket_key(&self.config.limiter_key, kind, value);
         BucketQuery {
             act: Act::Take,
+            kind,
             key,
             limit,
             tight: None,
@@ -122,6 +124,7 @@ impl Buckets<'_> {
         };
         BucketQuery {
             act: Act::Take,
+            kind: BucketKind::Device,
             key: keys.bucket(device),
             limit: self.config.device_limit,
             tight: None,
@@ -261,7 +264,11 @@ impl BucketAnswer {
 }
 
 async fn ask(env: &Env, query: &BucketQuery) -> Result<BucketAnswer, Refused> {
-    call(env, &query.shard(), &query.print()).await
+    let answer = call(env, &query.shard(), &query.print()).await?;
+    if answer.retry_after_ms.is_some() {
+        metrics::limited(query.kind);
+    }
+    Ok(answer)
 }
 
 async fn call(env: &Env, shard: &str, url: &str) -> Result<BucketAnswer, Refused> {
@@ -273,5 +280,6 @@ async fn call(env: &Env, shard: &str, url: &str) -> Result<BucketAnswer, Refused
         }
         response.json::<BucketAnswer>().await
     };
-    within(OBJECT, call).await.map_err(|_| ErrorCode::StateUnavailable.into())
+    let answered = metrics::timed(Object::Limiter, within(OBJECT, call)).await;
+    answered.map_err(|_| ErrorCode::StateUnavailable.into())
 }

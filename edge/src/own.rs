@@ -3,12 +3,13 @@
 use crate::config::{ACCOUNTS, Isolates};
 use crate::gate::Corridor;
 use crate::respond::Refused;
-use crate::{body, clock, feed, refusals, sessions, verify};
+use crate::{body, clock, feed, metrics, refusals, sessions, verify};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::event::MAX_PUSH_BYTES;
 use margrave_shared::header::{Credential, FEED_LATER, FEED_POSITION, read_authorization};
 use margrave_shared::permission::print_scope;
 use margrave_shared::route_policy::{OnStateFailure, RoutePolicy};
+use margrave_shared::secret::equal_in_constant_time;
 use worker::{Headers, Request, Response};
 
 /// Answers a request below `/.margrave`.
@@ -21,6 +22,7 @@ pub(crate) async fn handle(
     match (method, path) {
         ("GET" | "HEAD", "/health") => Ok(health(corridor).await?),
         ("GET" | "HEAD", "/session") => Ok(session(corridor).await?),
+        ("GET" | "HEAD", "/metrics") => Ok(numbers(corridor)?),
         ("POST", "/events") => events(corridor, request).await,
         _ => Err(ErrorCode::NotFound.into()),
     }
@@ -63,6 +65,22 @@ fn stands(standing: &feed::Standing, isolates: Isolates) -> worker::Result<Respo
     headers.set(FEED_POSITION, &standing.position.to_string())?;
     let status = if standing.taken { 202 } else { 409 };
     Ok(Response::empty()?.with_headers(headers).with_status(status))
+}
+
+/// Numbers for Prometheus, for who holds the key.
+fn numbers(corridor: &Corridor) -> Result<Response, ErrorCode> {
+    let key = corridor.config.metrics_key.as_ref().ok_or(ErrorCode::NotFound)?;
+    match read_authorization(corridor.head.headers.get("authorization")) {
+        Credential::Bearer(token) if equal_in_constant_time(token.as_bytes(), key.expose().as_bytes()) => {}
+        _ => return Err(ErrorCode::InvalidToken),
+    }
+    let write = || {
+        let headers = Headers::new();
+        headers.set("content-type", "text/plain; version=0.0.4; charset=utf-8")?;
+        headers.set("cache-control", "no-store")?;
+        Ok::<_, worker::Error>(Response::ok(metrics::text(&corridor.config))?.with_headers(headers))
+    };
+    write().map_err(|_| ErrorCode::Internal)
 }
 
 pub(crate) fn json(value: &serde_json::Value) -> Result<Response, ErrorCode> {

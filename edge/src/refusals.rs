@@ -3,7 +3,7 @@
 
 use crate::clock;
 use crate::gate::Corridor;
-use crate::issuer;
+use crate::{issuer, metrics};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::MerchantId;
 use margrave_shared::time::UnixMs;
@@ -25,6 +25,7 @@ thread_local! {
 
 /// Counts a refusal.
 pub(crate) fn count(code: ErrorCode) {
+    metrics::refused(code);
     add(code.as_str().to_owned(), 1);
 }
 

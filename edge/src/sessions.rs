@@ -7,6 +7,7 @@ use crate::config::{ACCOUNTS, AccountObjects, EdgeConfig};
 use crate::feed;
 use crate::gate::Corridor;
 use crate::generations::Generations;
+use crate::metrics::{self, Object};
 use crate::objects::account::{ContactAnswer, ContactQuery};
 use crate::verify::Verified;
 use margrave_shared::claims::{PermissionClaims, SessionLimits};
@@ -158,7 +159,7 @@ async fn ask(env: &Env, config: &EdgeConfig, query: &ContactQuery) -> Result<Con
         }
         response.json::<ContactAnswer>().await
     };
-    within(OBJECT, call).await.map_err(|_| ())
+    metrics::timed(Object::Account, within(OBJECT, call)).await.map_err(|_| ())
 }
 
 /// What the account object knows, for a refresh: when the session was last touched, or that it is over.

@@ -1,7 +1,7 @@
 //! One password tried on many logins: more wrong attempts on a merchant's logins than it has on a bad day. Whoever runs the
 //! edge is told, and the issuer's audit; `limiter` is stricter with strangers' addresses meanwhile.
 
-use crate::clock;
+use crate::{clock, log, metrics};
 use margrave_shared::id::MerchantId;
 use margrave_shared::time::UnixMs;
 use std::cell::RefCell;
@@ -46,10 +46,11 @@ pub(crate) fn suspect(merchant: &MerchantId) {
         due
     });
     if due {
-        worker::console_warn!(
+        log::warn(&format!(
             "ALARM: many wrong passwords on the logins of merchant {merchant}; addresses that are strange to their owners \
              have fewer attempts meanwhile"
-        );
+        ));
+        metrics::sprayed();
         crate::refusals::alarm(merchant);
     }
 }

@@ -1,6 +1,7 @@
 //! Routes that only report (`mode = "report"`): what would be refused is written to the log, in numbers, so that a flood
 //! does not fill it.
 
+use crate::log;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::time::UnixMs;
 use std::cell::{Cell, RefCell};
@@ -23,5 +24,5 @@ pub(crate) fn note(code: ErrorCode, now: UnixMs) {
     WRITTEN_AT.set(now);
     let counts = COUNTS.take();
     let counts: Vec<String> = counts.iter().map(|(code, times)| format!("{code} {times}")).collect();
-    worker::console_warn!("passed, and would be refused without mode = \"report\": {}", counts.join(", "));
+    log::warn(&format!("passed, and would be refused without mode = 'report': {}", counts.join(", ")));
 }

@@ -43,6 +43,11 @@ pub(crate) fn begin(corridor: Corridor, verified: Rc<Verified>, act: Contact) ->
     number
 }
 
+/// How many streams are watched over.
+pub(crate) fn count() -> usize {
+    WATCHES.with_borrow(BTreeMap::len)
+}
+
 /// The stream is over.
 pub(crate) fn end(number: u32) {
     WATCHES.with_borrow_mut(|watches| watches.remove(&number));

@@ -10,12 +10,14 @@ use crate::header_list::HeaderList;
 use std::collections::BTreeSet;
 
 /// What of a client's headers may reach the origin. The edge adds its own to these; none of them can stand here already.
-pub fn of_client(received: &HeaderList) -> HeaderList {
+/// `traced`: the client's `traceparent` is continued, so that its `tracestate` belongs to it.
+pub fn of_client(received: &HeaderList, traced: bool) -> HeaderList {
     let nominated: BTreeSet<String> =
         received.get("connection").map(|value| nominated(value).collect()).unwrap_or_default();
     let mut kept = HeaderList::default();
     for (name, value) in received.iter() {
-        if is_dropped_from_client(name) || nominated.contains(name) {
+        let trace = name == "traceparent" || (name == "tracestate" && !traced);
+        if trace || is_dropped_from_client(name) || nominated.contains(name) {
             continue;
         }
         if name == "cookie" {
@@ -140,10 +142,12 @@ mod tests {
             ("margrave_subject", "somebody"),
             ("x-secret", "1"),
             ("x-forwarded-for", "192.0.2.1"),
+            ("traceparent", "x"),
+            ("tracestate", "a=1"),
         ]
         .into_iter()
         .collect();
-        let kept: Vec<_> = of_client(&received).iter().map(|(n, v)| format!("{n}={v}")).collect();
+        let kept: Vec<_> = of_client(&received, false).iter().map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(kept, ["accept=*/*", "cookie=a=1"]);
     }
 

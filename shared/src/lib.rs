@@ -32,6 +32,7 @@ pub mod secret;
 pub mod session;
 pub mod time;
 pub mod token;
+pub mod trace;
 pub mod user_type;
 pub mod wire;
 pub mod x_address;

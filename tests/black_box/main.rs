@@ -23,6 +23,7 @@ mod known_devices;
 mod layout;
 mod login_limits;
 mod merchant_key;
+mod observability;
 mod operators_mistakes;
 mod push;
 mod refresh;

@@ -64,7 +64,7 @@ async fn a_route_on_trial_refuses_nobody_vouches_for_nobody_and_says_so() {
     assert!(answer.json()["headers"].get("margrave-subject").is_none());
     let log = std::fs::read_to_string(system.edge_folder().join("workerd.log")).unwrap();
     assert!(log.contains("NOT GUARDED: /public/trial/*"), "{log}");
-    assert!(log.contains("would be refused without mode = \"report\": invalid_token 1"), "{log}");
+    assert!(log.contains("would be refused without mode = 'report': invalid_token 1"), "{log}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use crate::Outcome;
 use ed25519_dalek::SigningKey;
 use margrave_shared::base64;
+use margrave_shared::secret::SecretKey;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -54,6 +55,13 @@ impl Secrets {
             hop_key: random::<32>()?,
             limiter_key: random::<32>()?,
         })
+    }
+
+    /// Who holds this may read the edge's metrics. It comes from a key that was there before it.
+    pub(crate) fn metrics_key(&self) -> Outcome<String> {
+        let key = SecretKey::parse(&self.limiter_key)
+            .map_err(|_| "the limiter's key in the state folder is broken. Start with --fresh")?;
+        Ok(key.derive("metrics").to_text().expose().to_owned())
     }
 
     /// The public half of the edge's key.

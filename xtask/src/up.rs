@@ -133,6 +133,8 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
             "admin_key_id": demo.admin_key_id,
             "admin_key_secret": demo.admin_key_secret,
             "outbox": outbox_url,
+            // Beside the contract: for scrapers.
+            "metrics_key": secrets.metrics_key()?,
             // Beside the contract: for drills that stop and restart a part.
             "issuer_pid": issuer_process.id(),
             "edge_pid": edge_process.id(),

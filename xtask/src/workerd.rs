@@ -105,7 +105,8 @@ pub(crate) async fn start(tools: &Tools, plan: &EdgePlan<'_>) -> Outcome<Process
         .env("EDGE_OVERRIDES", &plan.overrides)
         .env("EDGE_SIGNING_KEY", &plan.secrets.edge_signing_key)
         .env("HOP_KEY", format!("{}:{}", origin::HOP_KEY_ID, plan.secrets.hop_key))
-        .env("LIMITER_KEY", &plan.secrets.limiter_key);
+        .env("LIMITER_KEY", &plan.secrets.limiter_key)
+        .env("METRICS_KEY", plan.secrets.metrics_key()?);
     for named in &origins {
         command.env(named.secret(), &named.hop_key);
     }
@@ -219,6 +220,7 @@ const edge :Workerd.Worker = (
     (name = "EDGE_SIGNING_KEY", fromEnvironment = "EDGE_SIGNING_KEY"),
     (name = "HOP_KEY", fromEnvironment = "HOP_KEY"),
     (name = "LIMITER_KEY", fromEnvironment = "LIMITER_KEY"),
+    (name = "METRICS_KEY", fromEnvironment = "METRICS_KEY"),
 {bindings}  ],
 );
 "#

@@ -73,6 +73,9 @@ pub(crate) struct SyncAnswer {
     pub(crate) events: Vec<Event>,
     /// How long ago the issuer was last heard, in milliseconds.
     pub(crate) heard_ms_ago: i64,
+    /// How far this clock is ahead of the issuer's, in seconds.
+    #[serde(default)]
+    pub(crate) skew_s: Option<i64>,
     /// The keys, if the isolate has others.
     pub(crate) keys: Option<String>,
     /// Which set of keys this is.

@@ -5,6 +5,7 @@ use super::{Schema, answer, number, parameters, sorted, text};
 use crate::clock;
 use margrave_shared::device::{DeviceRow, LIFE_S};
 use margrave_shared::limiter::gcra::{Bucket, Empty, Limit};
+use margrave_shared::limiter::rule::BucketKind;
 use margrave_shared::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
@@ -56,6 +57,8 @@ pub(crate) struct DeviceQuery {
 pub(crate) struct BucketQuery {
     /// What is done.
     pub(crate) act: Act,
+    /// What it counts by.
+    pub(crate) kind: BucketKind,
     /// The bucket's keyed hash.
     pub(crate) key: [u8; 16],
     /// Its limit.

@@ -14,6 +14,7 @@ use margrave_shared::error::ErrorCode;
 use margrave_shared::header::{PROPAGATED, REQUEST_ID};
 use margrave_shared::id::RequestId;
 use margrave_shared::revocation::Cursor;
+use margrave_shared::trace::Trace;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     request.extensions_mut().insert(request_id.clone());
     let started = app.clock.now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let trace = Trace::of(traceparent, app.entropy.bytes());
 
     // Of a token that was none its answer says as much as of one that was (RFC 7009 §2.2).
     let tells_always = path == "/oauth/revoke";
@@ -53,7 +56,7 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     };
     let status = response.status().as_u16();
     let took_ms = app.clock.now().since(started);
-    tracing::info!(%request_id, %method, path, status, took_ms, "request");
+    tracing::info!(%request_id, trace_id = trace.id(), %method, path, status, took_ms, "request");
 
     let mut response = write_body(response, &request_id);
     let headers = response.headers_mut();

@@ -60,6 +60,8 @@ pub enum BucketKind {
     RouteAccount,
     /// Requests from one address to a route that is limited.
     RouteAddress,
+    /// Attempts of a known device, counted under what `device` says.
+    Device,
     /// Refreshes and factors grants of somebody who has logged in before, where the address has none left.
     ExchangeAccount,
     /// Refreshes and factors grants from one address: frequent and honest, so with a bucket of its own.
@@ -74,6 +76,7 @@ impl BucketKind {
             Self::Address => "address",
             Self::Key => "key",
             Self::Merchant => "merchant",
+            Self::Device => "device",
             Self::ExchangeAccount => "exchange-account",
             Self::RouteAccount => "route-account",
             Self::RouteAddress => "route-address",

@@ -8,6 +8,7 @@ use crate::budget::within;
 use crate::clock;
 use crate::config::EdgeConfig;
 use crate::issuer::{self, IssuerCall};
+use crate::log;
 use margrave_shared::claims::CommonClaims;
 use margrave_shared::event::{Batch, Ended};
 use margrave_shared::event_log::NotTaken;
@@ -36,6 +37,10 @@ const REPAIRS: usize = 20;
 const FIRST_WORD: Duration = Duration::from_secs(2);
 /// How often who waits for the first word looks.
 const LOOK: Duration = Duration::from_millis(10);
+/// How far the clocks may differ before the log says so, in seconds.
+const MAX_QUIET_SKEW_S: i64 = 5;
+/// How often it says so, in milliseconds.
+const SKEW_TOLD_EVERY_MS: i64 = 60_000;
 /// The least pause between two fetches of keys for whatever reason, in milliseconds.
 const KEYS_PAUSE_MS: i64 = 1000;
 
@@ -58,6 +63,10 @@ pub(super) struct Follower {
     missing_tried_at: Cell<UnixMs>,
     /// When an isolate last asked.
     asked_at: Cell<UnixMs>,
+    /// How far this clock is ahead of the issuer's, in seconds, as its last batch shows.
+    skew_s: Cell<Option<i64>>,
+    /// When the log last said that the clocks differ.
+    skew_told_at: Cell<UnixMs>,
 }
 
 impl Follower {
@@ -73,12 +82,15 @@ impl Follower {
             keys_tried_at: Cell::new(UnixMs(0)),
             missing_tried_at: Cell::new(UnixMs(0)),
             asked_at: Cell::new(UnixMs(0)),
+            skew_s: Cell::new(None),
+            skew_told_at: Cell::new(UnixMs(0)),
         }
     }
 
     /// What an isolate lacks.
     pub(super) fn since(&self, query: &SyncQuery, now: UnixMs) -> SyncAnswer {
-        self.memory.borrow().since(query, now, self.config.revocations.has_feed())
+        let answer = self.memory.borrow().since(query, now, self.config.revocations.has_feed());
+        SyncAnswer { skew_s: self.skew_s.get(), ..answer }
     }
 
     /// Makes sure that keys and endings are as fresh as they can be now.
@@ -161,16 +173,14 @@ impl Follower {
                 Ok(set) => {
                     let text = String::from_utf8(bytes).unwrap_or_default();
                     if self.memory.borrow_mut().put_keys(text, set, clock::now()).is_err() {
-                        worker::console_error!("the keys cannot be stored");
+                        log::error("the keys cannot be stored");
                     }
                 }
                 Err(refused) => {
-                    worker::console_warn!(
-                        "the issuer's keys are refused, the last good ones stay: {refused}"
-                    );
+                    log::warn(&format!("the issuer's keys are refused, the last good ones stay: {refused}"));
                 }
             },
-            Err(_) => worker::console_warn!("the issuer's keys cannot be fetched, the last good ones stay"),
+            Err(_) => log::warn("the issuer's keys cannot be fetched, the last good ones stay"),
         }
     }
 
@@ -184,6 +194,7 @@ impl Follower {
         let mut cursor = from.clone();
         loop {
             let token = self.fetch_batch(&cursor, wait_s).await?;
+            self.measure_skew(&token);
             let batch = match self.read_batch(&token) {
                 Err(Refusal::UnknownKey(_)) => {
                     // The feed may be signed by a key that is newer than our set.
@@ -196,7 +207,7 @@ impl Follower {
                 other => other,
             };
             let batch = batch.map_err(|refusal| {
-                worker::console_warn!("a batch of the feed is refused: {refusal}");
+                log::warn(&format!("a batch of the feed is refused: {refusal}"));
             })?;
             match cursor.judge(&batch) {
                 Continuity::Replaces => {
@@ -228,7 +239,7 @@ impl Follower {
         let now = clock::now();
         let pulled = Pulled { from, replaces, events: staged, cursor };
         self.memory.borrow_mut().advance(pulled, began, now).map_err(|error| {
-            worker::console_warn!("what was polled is not taken: {error}");
+            log::warn(&format!("what was polled is not taken: {error}"));
         })?;
         if retired {
             self.fetch_keys(now).await;
@@ -241,7 +252,7 @@ impl Follower {
         let batch = match self.read_batch(token) {
             Ok(batch) => batch,
             Err(refusal) => {
-                worker::console_warn!("a pushed batch is refused: {refusal}");
+                log::warn(&format!("a pushed batch is refused: {refusal}"));
                 return Pushed::Refused;
             }
         };
@@ -260,7 +271,7 @@ impl Follower {
                 Pushed::Taken(Cursor { seq: to.min(position.seq), ..position })
             }
             Ok(Err(why)) => {
-                worker::console_warn!("a push is not taken: {why}");
+                log::warn(&format!("a push is not taken: {why}"));
                 if why == NotTaken::Contradiction && !self.repairing.replace(true) {
                     let follower = Rc::clone(self);
                     state.wait_until(async move { follower.repair().await });
@@ -290,13 +301,32 @@ impl Follower {
         let fetched = async {
             let mut response = issuer::call(&self.env, &self.config, &call).await?;
             if response.status_code() != 200 {
-                worker::console_warn!("the issuer refuses the feed with {}", response.status_code());
+                log::warn(&format!("the issuer refuses the feed with {}", response.status_code()));
                 return Err(failed("feed"));
             }
             read_bounded(&mut response, TokenKind::FeedBatch.max_bytes()).await
         };
         let bytes = within(Duration::from_secs(wait_s + 5), fetched).await.map_err(|_| ())?;
         String::from_utf8(bytes).map_err(|_| ())
+    }
+
+    /// A batch is signed when it is sent: what the clocks differ by shows in its `iat`, the good ones' and those that are
+    /// refused for it.
+    fn measure_skew(&self, token: &str) {
+        let memory = self.memory.borrow();
+        let signed = verify_signed(token, TokenKind::FeedBatch, &LiveKeys(&memory));
+        let Some(claims) = signed.ok().and_then(|(json, _)| CommonClaims::from_json(&json).ok()) else {
+            return;
+        };
+        let now = clock::now();
+        let skew_s = now.seconds() - claims.iat;
+        self.skew_s.set(Some(skew_s));
+        if skew_s.abs() > MAX_QUIET_SKEW_S && now.since(self.skew_told_at.get()).abs() > SKEW_TOLD_EVERY_MS {
+            self.skew_told_at.set(now);
+            log::warn(&format!(
+                "ALARM: the clock of this edge is {skew_s} s ahead of the issuer's; at 30 s they refuse each other"
+            ));
+        }
     }
 
     fn read_batch(&self, token: &str) -> Result<Batch, Refusal> {

@@ -248,6 +248,7 @@ impl Memory {
             revision: self.log.revision(),
             replaces,
             events,
+            skew_s: None,
             heard_ms_ago: if has_feed { now.since(self.heard_at).max(0) } else { 0 },
             keys: self
                 .keys

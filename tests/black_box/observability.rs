@@ -1,0 +1,132 @@
+//! What an operator sees of the edge: numbers, traces, log lines.
+
+use crate::http::{Answer, get};
+use crate::system::{System, up, up_with};
+use serde_json::Value;
+
+impl System {
+    async fn metrics(&self) -> String {
+        let bearer = format!("Bearer {}", self.fact("metrics_key"));
+        let url = self.edge("/.margrave/metrics");
+        let answer = get(&url, &[("authorization", &bearer)]).await.expect(200);
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        answer.body
+    }
+
+    /// The lines of the edge's log about requests.
+    fn logged(&self) -> Vec<Value> {
+        let log = std::fs::read_to_string(self.edge_folder().join("workerd.log")).unwrap();
+        let lines = log.lines().filter_map(|line| line.find('{').map(|at| &line[at..]));
+        let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["message"] == "request").collect()
+    }
+}
+
+fn value(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn metrics_count_what_happens_and_are_for_who_holds_the_key() {
+    let system = up(&["edge.limits.account_attempts=2"]).await;
+    let url = system.edge("/.margrave/metrics");
+    for wrong in [vec![], vec![("authorization", "Bearer x")], vec![("authorization", "Bearer ")]] {
+        get(&url, &wrong).await.expect(401);
+    }
+    let token = system.key_token().await;
+    system.call("/.margrave/metrics", &token).await.expect(401);
+    for _ in 0..3 {
+        system.call("/api/x", &token).await.expect(200);
+    }
+    get(&system.edge("/nowhere"), &[]).await.expect(404);
+    for status in [401, 401, 429] {
+        system.attempt("somebody", "wrong").await.expect(status);
+    }
+    let metrics = system.metrics().await;
+    for (name, wanted) in [
+        ("margrave_decisions_total{code=\"passed\"}", 3.0),
+        ("margrave_decisions_total{code=\"not_found\"}", 1.0),
+        ("margrave_decisions_total{code=\"invalid_token\"}", 4.0),
+        ("margrave_decisions_total{code=\"too_many_attempts\"}", 1.0),
+        ("margrave_limited_total{bucket=\"account\"}", 1.0),
+        ("margrave_object_failures_total{object=\"limiter\"}", 0.0),
+        ("margrave_streams", 0.0),
+    ] {
+        assert!((value(&metrics, name) - wanted).abs() < 0.1, "{name} is not {wanted}: {metrics}");
+    }
+    // Three attempts asked of the address's, the login's and, but for the last, the merchant's bucket, and one came back.
+    assert!(value(&metrics, "margrave_object_seconds_count{object=\"limiter\"}") >= 9.0, "{metrics}");
+    assert!((0.0..60.0).contains(&value(&metrics, "margrave_keys_age_seconds")), "{metrics}");
+    assert!((0.0..60.0).contains(&value(&metrics, "margrave_feed_age_seconds")), "{metrics}");
+    assert!((-2.0..=2.0).contains(&value(&metrics, "margrave_clock_skew_seconds")), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_shows_before_it_refuses() {
+    let system = up_with(&[], &["--edge-build", "drill"]).await;
+    let token = system.key_token().await;
+    system.call("/api/x", &token).await.expect(200);
+    crate::http::send("POST", &system.edge("/.margrave/drill/clock?ahead_ms=12000"), &[], None)
+        .await
+        .expect(200);
+    // The next batch of the feed tells: an ending brings it at once.
+    let person = system.log_in().await;
+    let bearer = format!("Bearer {}", person.access);
+    let logout = system.edge("/auth/v1/logout");
+    crate::http::send("POST", &logout, &[("authorization", &bearer)], None).await.expect(204);
+    for _ in 0..100 {
+        system.call("/api/x", &token).await.expect(200);
+        let metrics = system.metrics().await;
+        if value(&metrics, "margrave_clock_skew_seconds") >= 11.0 {
+            let log = std::fs::read_to_string(system.edge_folder().join("workerd.log")).unwrap();
+            assert!(log.contains("ALARM: the clock of this edge is 1"), "{log}");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the skew was not seen");
+}
+
+fn sent(answer: &Answer, name: &str) -> String {
+    answer.json()["headers"][name].as_str().unwrap_or("").to_owned()
+}
+
+#[tokio::test]
+async fn traces_are_continued_or_started_and_lines_say_what_became_of_requests() {
+    let system = up(&["edge.log.requests=all"]).await;
+    let token = system.key_token().await;
+    let bearer = format!("Bearer {token}");
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    let ask = async |trace: &str| {
+        let headers = [("authorization", bearer.as_str()), ("traceparent", trace), ("tracestate", "a=1")];
+        get(&system.edge("/api/x"), &headers).await.expect(200)
+    };
+    let continued = ask(good).await;
+    let next = sent(&continued, "traceparent");
+    assert!(next.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && next.ends_with("-00"), "{next}");
+    assert!(!next.contains("00f067aa0ba902b7"), "a span of its own: {next}");
+    assert_eq!(sent(&continued, "tracestate"), "a=1");
+    let started = ask("00-nonsense").await;
+    let first = sent(&started, "traceparent");
+    assert_eq!((first.len(), sent(&started, "tracestate").as_str()), (55, ""));
+    let another = sent(&ask("").await, "traceparent");
+    assert!(another != first && another.ends_with("-01"), "{another}");
+    let refused = get(&system.edge("/api/x/CANARY?q=CANARY"), &[("traceparent", good)]).await.expect(401);
+
+    let lines = system.logged();
+    let of = |answer: &Answer| {
+        let id = answer.header("margrave-request-id").unwrap();
+        lines.iter().find(|line| line["request_id"] == id).unwrap_or_else(|| panic!("{lines:?}"))
+    };
+    assert_eq!(of(&continued)["code"], "passed");
+    assert_eq!(of(&refused)["code"], "invalid_token");
+    assert_eq!(of(&refused)["route"], "/api/*");
+    assert_eq!(of(&refused)["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert!(!lines.iter().any(|line| line.to_string().contains("CANARY")));
+    // The default writes nothing of requests.
+    drop(system);
+    let quiet = up(&[]).await;
+    get(&quiet.edge("/api/x"), &[]).await.expect(401);
+    assert!(quiet.logged().is_empty());
+}
