@@ -25,6 +25,7 @@ mod login_limits;
 mod merchant_key;
 mod observability;
 mod operators_mistakes;
+mod origin_modules;
 mod push;
 mod refresh;
 mod revocation;
