@@ -70,7 +70,18 @@ async function gathered(body, most, ms) {
   }
 }
 
-// `plan`: the number of its watch or nothing, method, URL, time limit in ms, what applies to it, who is told why
+// Answers that need not end. Of another type one ends by itself, and a part of it must not look whole.
+const ENDLESS = /\ncontent-type\n\s*(text\/event-stream|application\/x-ndjson|multipart\/x-mixed-replace)/i;
+
+function forget(rules, id) {
+  try {
+    rules.unwatch(id);
+  } catch {
+    // What is lost is forgotten.
+  }
+}
+
+// `plan`: "watched" or nothing, method, URL, time limit in ms, what applies to it, who is told why
 // the origin refuses where others are not, its body's bound (`=` and
 // its exact length, the most that is held, or nothing), the request's id, the answer's CORS headers, the origin's binding,
 // headers.
@@ -105,8 +116,8 @@ export async function carry(plan, request, env, rules) {
       if (told) rules.told_why(told);
     }
     const received = lines(response.headers);
-    const events = received.includes("\ncontent-type\ntext/event-stream");
-    if (events && !flags.includes("streams")) {
+    const endless = ENDLESS.exec(received)?.[1];
+    if (endless && endless[0].toLowerCase() === "t" && !flags.includes("streams")) {
       console.warn("an origin sends events on a route without streams = true:", new URL(url).pathname);
       response.body?.cancel().catch(() => {});
       return rules.instead("", id, cors);
@@ -114,12 +125,12 @@ export async function carry(plan, request, env, rules) {
     const head = rules.answer_headers(received, personal, id, cors).split("\n");
     const answered = { status, statusText, headers: headersOf(head, 1) };
     let body = response.body;
-    const alive = watch && ((active) => rules.watched(+watch, active));
-    const over = () => watch && rules.unwatch(+watch);
+    const alive = watch && ((active) => rules.watched(id, active));
+    const over = () => watch && forget(rules, id);
     if (response.webSocket) {
       answered.webSocket = relayed(response.webSocket, alive, over);
       streams = true;
-    } else if (events && watch) {
+    } else if (endless && body && watch) {
       body = cut(body, alive, over);
       streams = true;
     }
@@ -129,7 +140,7 @@ export async function carry(plan, request, env, rules) {
   } catch (error) {
     return rules.instead(error === TIMEOUT ? "timeout" : "", id, cors);
   } finally {
-    if (watch && !streams) rules.unwatch(+watch);
+    if (watch && !streams) forget(rules, id);
   }
 }
 

@@ -149,7 +149,7 @@ const rules = {
   instead: alive(Worker.prototype.instead),
   told_why: alive(Worker.prototype.told_why),
   unwatch: alive(Worker.prototype.unwatch),
-  watched: (number, active) => guarded(watched(number, active)),
+  watched: (id, active) => guarded(watched(id, active)),
 };
 let withPeer;
 

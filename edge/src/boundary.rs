@@ -20,7 +20,7 @@ use web_sys::{Request, Response};
 use worker::{Env, worker_sys};
 
 /// The head of a request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Head {
     /// Its method, as the runtime normalised it.
     pub(crate) method: String,
@@ -107,16 +107,16 @@ pub fn answer_headers(
 
 /// Whether a stream may go on: nothing, or the code of the reason why not.
 #[wasm_bindgen]
-pub fn watched(number: u32, active: bool) -> js_sys::Promise {
-    future_to_promise(async move {
-        Ok(watch::look(number, active).await.err().map_or("", ErrorCode::as_str).into())
-    })
+pub fn watched(id: String, active: bool) -> js_sys::Promise {
+    future_to_promise(
+        async move { Ok(watch::look(&id, active).await.err().map_or("", ErrorCode::as_str).into()) },
+    )
 }
 
 /// A stream is over.
 #[wasm_bindgen]
-pub fn unwatch(number: u32) {
-    watch::end(number);
+pub fn unwatch(id: &str) {
+    watch::end(id);
 }
 
 /// A caller was told why the origin refused, as its application may be: the audit hears of it.

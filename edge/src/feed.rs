@@ -178,11 +178,27 @@ pub(crate) async fn fresh(
     corridor: &Corridor,
     on_failure: OnStateFailure,
 ) -> Result<Rc<FeedView>, ErrorCode> {
+    no_older_than(corridor, corridor.config.revocations.poll_ms, on_failure).await
+}
+
+/// The same, of another age at most, in milliseconds; and where that cannot be had, none.
+///
+/// # Errors
+/// `state_unavailable`.
+pub(crate) async fn within_ms(corridor: &Corridor, ms: i64) -> Result<Rc<FeedView>, ErrorCode> {
+    no_older_than(corridor, ms, OnStateFailure::Closed).await
+}
+
+async fn no_older_than(
+    corridor: &Corridor,
+    ms: i64,
+    on_failure: OnStateFailure,
+) -> Result<Rc<FeedView>, ErrorCode> {
     let config = &corridor.config;
     let now = clock::now();
     let view = match present() {
         // A view from the future is one from before the clock was set back.
-        Some(view) if (0..=config.revocations.poll_ms).contains(&now.since(view.synced_at)) => {
+        Some(view) if (0..=ms).contains(&now.since(view.synced_at)) => {
             refresh_early(corridor, &view, now);
             view
         }
@@ -191,7 +207,7 @@ pub(crate) async fn fresh(
             // So does one that was idle: the object may have to ask the issuer first.
             let idle = present.as_ref().is_none_or(|view| now.since(view.synced_at) > IDLE_MS);
             let limit = if idle { FIRST_LOAD } else { OBJECT };
-            let longest_ms = config.revocations.poll_ms + limit.as_millis() as i64;
+            let longest_ms = ms + limit.as_millis() as i64;
             match sync(&corridor.env, config, None, limit).await {
                 // An answer that was overtaken leaves the view as it is, which may have been put out of use.
                 Ok(view) if clock::now().since(view.synced_at) <= longest_ms => view,

@@ -121,7 +121,7 @@ fn outgoing(
     for (name, value) in &signed {
         headers.add(name, value);
     }
-    let path = target.path();
+    let path = format!("{}{}", origin.base, target.path());
     let message = Message {
         method: &corridor.head.method,
         authority: &origin.authority,

@@ -11,12 +11,12 @@ use crate::respond::{Refused, preflight, refuse};
 use crate::{address, auth, clock, entropy, feed, forward, own, refusals, sessions, trial, verify, watch};
 use margrave_shared::cors::is_preflight;
 use margrave_shared::error::ErrorCode;
+use margrave_shared::forwarding::asks_for_socket;
 use margrave_shared::header::{Credential, read_authorization};
 use margrave_shared::header_list::HeaderList;
 use margrave_shared::id::RequestId;
 use margrave_shared::path::Target;
 use margrave_shared::route_policy::{Auth, Mode, RoutePolicy};
-use margrave_shared::session::Contact;
 use margrave_shared::trace::Trace;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -52,8 +52,8 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 pub(crate) enum Decision {
     /// It is passed on, as the plan says.
     Forward(String),
-    /// The same, and what it opens is watched over as long as it lasts; with it what its client says is to the session.
-    Stream(String, Rc<Verified>, Contact),
+    /// The same, and what it opens is watched over as long as it lasts.
+    Stream(String, Rc<Verified>, Box<RoutePolicy>),
     /// It is answered.
     Answer(Response),
 }
@@ -91,14 +91,20 @@ pub(crate) async fn handle(
     let walked = walk(&corridor, request).await;
     note(&corridor, &walked);
     refusals::tell_in_time(&corridor);
-    if let Ok(Decision::Stream(plan, verified, act)) = walked {
-        let number = watch::begin(corridor, verified, act);
-        return Ok(Decision::Forward(format!("{number}\n{plan}")));
-    }
-    let walked = walked.map(|decision| match decision {
-        Decision::Forward(plan) => Decision::Forward(format!("\n{plan}")),
+    let walked = match walked {
+        Ok(Decision::Forward(plan)) => Ok(Decision::Forward(format!("\n{plan}"))),
+        Ok(Decision::Stream(plan, verified, policy)) => {
+            let request_id = corridor.request_id.clone();
+            return match watch::begin(corridor, verified, *policy) {
+                Ok(()) => Ok(Decision::Forward(format!("watched\n{plan}"))),
+                Err(code) => {
+                    refusals::count(code);
+                    refuse(code.into(), &request_id).map(Decision::Answer)
+                }
+            };
+        }
         other => other,
-    });
+    };
     walked.or_else(|refused| {
         refusals::count(refused.code);
         let mut response = refuse(refused, &corridor.request_id)?;
@@ -174,6 +180,10 @@ async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused
             .map(Decision::Answer)
             .map_err(|_| ErrorCode::Internal.into());
     }
+    // A browser asks no preflight for a WebSocket: whose page it is stands in `Origin`, and nowhere else.
+    if policy.streams && asks_for_socket(method, headers) && !may_connect(&target, policy, headers) {
+        return Err(ErrorCode::InsufficientPermission.into());
+    }
     let forward = |identity| Ok(Decision::Forward(forward::plan(corridor, &target, policy, identity)?));
     if policy.public {
         limit(corridor, policy, None).await?;
@@ -188,8 +198,7 @@ async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused
     match (verdict, policy.mode) {
         (Ok(Some(verified)), Mode::Enforce) if policy.streams => {
             let plan = forward::plan(corridor, &target, policy, Identity::Of(&verified))?;
-            let act = if policy.activity { Contact::Activity } else { Contact::Question };
-            Ok(Decision::Stream(plan, verified, act))
+            Ok(Decision::Stream(plan, verified, Box::new(policy.clone())))
         }
         (Ok(Some(verified)), Mode::Enforce) => forward(Identity::Of(&verified)),
         (Ok(None), Mode::Enforce) => forward(Identity::Nobody),
@@ -201,6 +210,14 @@ async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused
             forward(Identity::Unsaid)
         }
     }
+}
+
+/// Whether a page may open a WebSocket: one of the edge's own host, or of an origin that the route's `cors` names. What is no
+/// browser sends no `Origin`.
+fn may_connect(target: &Target, policy: &RoutePolicy, headers: &HeaderList) -> bool {
+    let Some(origin) = headers.get("origin") else { return true };
+    let own = origin.split_once("://").is_some_and(|(_, host)| host.eq_ignore_ascii_case(target.host()));
+    own || policy.cors.as_ref().is_some_and(|cors| cors.allows(origin))
 }
 
 /// Counts a request to a route that says how often it may be asked.

@@ -22,6 +22,8 @@ pub(crate) struct OriginConfig {
 pub(crate) struct Origin {
     /// Where it is reached.
     pub(crate) url: String,
+    /// The path that stands before every request's, as the signature covers it; empty for most.
+    pub(crate) base: String,
     /// Its host and port, for its `Host` and the signature.
     pub(crate) authority: String,
     /// The audience of its tokens.
@@ -61,6 +63,12 @@ impl Origins {
             if let Some(origin) = note(read(Some(name), &config.url, audience, secret)) {
                 others.insert(name.clone(), origin);
             }
+        }
+        let all: Vec<&Origin> = first.iter().chain(others.values()).collect();
+        let doubled =
+            |origin: &Origin| all.iter().filter(|o| o.hop_key.bytes() == origin.hop_key.bytes()).count() > 1;
+        if all.iter().any(|origin| doubled(origin)) {
+            problems.push("two origins have one hop key: each could sign for the other".to_owned());
         }
         match first {
             Some(first) if problems.is_empty() => Ok(Self { first, named: others }),
@@ -104,6 +112,7 @@ fn read(
     match (authority, hop_key) {
         (Some(authority), Some((hop_key_id, hop_key))) if problems.is_empty() => Ok(Origin {
             url: url.to_owned(),
+            base: url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default(),
             authority,
             audience: audience.to_owned(),
             binding: format!("ORIGIN{suffix}"),
@@ -142,10 +151,12 @@ mod tests {
 
     #[test]
     fn every_origin_needs_a_name_a_url_and_a_key_of_its_own() {
-        let key = |id: &str| Some(format!("{id}:{}", SecretKey::from_bytes([7; 32]).to_text().expose()));
+        let key =
+            |id: &str, byte| Some(format!("{id}:{}", SecretKey::from_bytes([byte; 32]).to_text().expose()));
         let secret = |name: &str| match name {
-            "HOP_KEY" => key("k1"),
-            "HOP_KEY_CRM" => key("crm-1"),
+            "HOP_KEY" => key("k1", 7),
+            "HOP_KEY_CRM" => key("crm-1", 8),
+            "HOP_KEY_SAME" => key("same-1", 7),
             "HOP_KEY_BAD" => Some("no key".to_owned()),
             _ => None,
         };
@@ -153,13 +164,18 @@ mod tests {
         let origins = read("crm", "https://crm:8443/base").unwrap();
         let crm = RoutePolicy { origin: Some("crm".into()), ..RoutePolicy::any_token() };
         assert_eq!(origins.of(&crm).authority, "crm:8443");
+        assert_eq!((origins.of(&crm).base.as_str(), origins.first.base.as_str()), ("/base", ""));
         assert_eq!(origins.of(&crm).binding, "ORIGIN_CRM");
         assert_eq!(origins.of(&crm).hop_key_id, "crm-1");
         assert_eq!(origins.of(&RoutePolicy::any_token()).binding, "ORIGIN");
         assert_eq!(origins.audiences(), ["svc"]);
-        for (name, url) in
-            [("crm", "ftp://a"), ("crm", "http://a/"), ("bad", "http://a"), ("none", "http://a")]
-        {
+        for (name, url) in [
+            ("crm", "ftp://a"),
+            ("crm", "http://a/"),
+            ("bad", "http://a"),
+            ("none", "http://a"),
+            ("same", "http://a"),
+        ] {
             assert_eq!(read(name, url).unwrap_err().len(), 1, "{name} {url}");
         }
     }

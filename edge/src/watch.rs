@@ -1,46 +1,76 @@
-//! Streams that outlive the request that opened them (WebSocket, server-sent events): `stream.js` asks every two seconds
+//! Streams that outlive the request that opened them (WebSocket, server-sent events): `stream.js` asks every other second
 //! whether whoever opened one may still be there.
 //!
 //! A stream lives as long as its session: the token that opened it was good then, and is renewed on other requests while
-//! the stream cannot present the new one. Without a session it lives as long as its token.
+//! the stream cannot present the new one. Without a session it lives as long as its token. What its route demands, such as
+//! a recent authentication, it demands as long as the stream lasts.
 
+use crate::boundary::Head;
 use crate::gate::Corridor;
 use crate::verify::Verified;
 use crate::{clock, feed, sessions};
 use margrave_shared::error::ErrorCode;
-use margrave_shared::route_policy::{OnStateFailure, RoutePolicy};
-use margrave_shared::session::Contact;
+use margrave_shared::permission::Permission;
+use margrave_shared::route_policy::RoutePolicy;
 use margrave_shared::time::UnixMs;
-use margrave_shared::token::expect::alive_at;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// After so long without a question nobody will ask any more: the client is gone, and its timers with it.
-const FORGOTTEN_MS: i64 = 60_000;
+const FORGOTTEN_MS: i64 = 30_000;
+
+/// How often what is forgotten is looked for, in milliseconds.
+const SWEEP_MS: i64 = 1000;
+
+/// The most streams at once, those included that are being opened.
+const MOST: usize = 10_000;
+
+/// The most streams of one subject.
+const MOST_OF_ONE: usize = 100;
+
+/// How old the view of endings may be by which a stream is judged, in milliseconds.
+const VIEW_MS: i64 = 1000;
 
 struct Watch {
     corridor: Corridor,
     verified: Rc<Verified>,
-    act: Contact,
+    policy: RoutePolicy,
     asked_at: Cell<UnixMs>,
 }
 
 thread_local! {
-    static WATCHES: RefCell<BTreeMap<u32, Rc<Watch>>> = const { RefCell::new(BTreeMap::new()) };
-    static NEXT: Cell<u32> = const { Cell::new(1) };
+    /// By the request's id, which no other stream has, in whichever instance it was opened.
+    static WATCHES: RefCell<BTreeMap<String, Rc<Watch>>> = const { RefCell::new(BTreeMap::new()) };
+    static SWEPT_AT: Cell<UnixMs> = const { Cell::new(UnixMs(0)) };
 }
 
-/// Watches over a stream; gives its number. `act` is what its client says to the session.
-pub(crate) fn begin(corridor: Corridor, verified: Rc<Verified>, act: Contact) -> u32 {
+/// Watches over a stream that is opened.
+///
+/// # Errors
+/// `state_unavailable` when there are too many.
+pub(crate) fn begin(
+    corridor: Corridor,
+    verified: Rc<Verified>,
+    policy: RoutePolicy,
+) -> Result<(), ErrorCode> {
     let now = clock::now();
-    let number = NEXT.replace(NEXT.get().wrapping_add(1).max(1));
-    let watch = Watch { corridor, verified, act, asked_at: Cell::new(now) };
     WATCHES.with_borrow_mut(|watches| {
-        watches.retain(|_, watch| now.since(watch.asked_at.get()) < FORGOTTEN_MS);
-        watches.insert(number, Rc::new(watch));
-    });
-    number
+        if now.since(SWEPT_AT.get()).abs() >= SWEEP_MS {
+            SWEPT_AT.set(now);
+            watches.retain(|_, watch| now.since(watch.asked_at.get()) < FORGOTTEN_MS);
+        }
+        let subject = &verified.claims.sub;
+        let own = || watches.values().filter(|watch| watch.verified.claims.sub == *subject).count();
+        if watches.len() >= MOST || own() >= MOST_OF_ONE {
+            return Err(ErrorCode::StateUnavailable);
+        }
+        let id = corridor.request_id.to_string();
+        // The head is what its client made it, and nothing of it is needed any more.
+        let corridor = Corridor { head: Head::default(), ..corridor };
+        watches.insert(id, Rc::new(Watch { corridor, verified, policy, asked_at: Cell::new(now) }));
+        Ok(())
+    })
 }
 
 /// How many streams are watched over.
@@ -48,29 +78,35 @@ pub(crate) fn count() -> usize {
     WATCHES.with_borrow(BTreeMap::len)
 }
 
-/// The stream is over.
-pub(crate) fn end(number: u32) {
-    WATCHES.with_borrow_mut(|watches| watches.remove(&number));
+/// A stream is over.
+pub(crate) fn end(id: &str) {
+    WATCHES.with_borrow_mut(|watches| watches.remove(id));
 }
 
 /// Whether a stream may go on. `active`: its client has said something since the last question.
 ///
 /// # Errors
-/// `session_ended`, `invalid_token`; `state_unavailable` when that cannot be told.
-pub(crate) async fn look(number: u32, active: bool) -> Result<(), ErrorCode> {
-    let watch = WATCHES.with_borrow(|watches| watches.get(&number).cloned());
+/// Why not; `state_unavailable` when that cannot be told.
+pub(crate) async fn look(id: &str, active: bool) -> Result<(), ErrorCode> {
+    let watch = WATCHES.with_borrow(|watches| watches.get(id).cloned());
     let watch = watch.ok_or(ErrorCode::InvalidToken)?;
     watch.asked_at.set(clock::now());
-    let Watch { corridor, verified, act, .. } = &*watch;
-    let feed = feed::fresh(corridor, OnStateFailure::Closed).await?;
+    let Watch { corridor, verified, policy, .. } = &*watch;
+    let feed = feed::within_ms(corridor, VIEW_MS.min(corridor.config.revocations.poll_ms)).await?;
     let now = clock::now();
     let claims = &verified.claims;
-    if claims.session.is_none() && !alive_at(claims.exp, now) {
+    if claims.session.is_none() && now.seconds() >= claims.exp {
         return Err(ErrorCode::InvalidToken);
     }
     if feed.ending_of(verified).is_some() {
         return Err(ErrorCode::SessionEnded);
     }
-    let question = RoutePolicy { activity: active && *act == Contact::Activity, ..RoutePolicy::any_token() };
+    policy.authorize(claims, now)?;
+    // A refresh would not grant these any more.
+    let oldest_s = policy.permissions.iter().filter_map(Permission::max_auth_age_s).min();
+    if oldest_s.is_some_and(|age| claims.auth_time.is_some_and(|at| now.seconds() - at > age)) {
+        return Err(ErrorCode::StepUpRequired);
+    }
+    let question = RoutePolicy { activity: policy.activity && active, ..RoutePolicy::any_token() };
     sessions::check(corridor, verified, &question).await
 }

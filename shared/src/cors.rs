@@ -92,6 +92,11 @@ impl Cors {
         })
     }
 
+    /// Whether pages of an origin may use the route.
+    pub fn allows(&self, origin: &str) -> bool {
+        self.any || self.origins.iter().any(|known| known == origin)
+    }
+
     /// The headers of every answer on the route to a request from an origin. Nothing says yes where it may not.
     pub fn of_answer(&self, origin: Option<&str>) -> HeaderList {
         let mut headers = HeaderList::default();
@@ -101,7 +106,7 @@ impl Cors {
             // Also where the answer is no: a cache must not keep it for an origin that may.
             headers.add("vary", "Origin");
             match origin {
-                Some(origin) if self.origins.iter().any(|known| known == origin) => {
+                Some(origin) if self.allows(origin) => {
                     headers.add("access-control-allow-origin", origin);
                 }
                 _ => return headers,

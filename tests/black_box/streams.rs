@@ -65,6 +65,10 @@ async fn event_origin() -> String {
 }
 
 async fn system(settings: &[&str]) -> System {
+    system_with(settings, &[]).await
+}
+
+async fn system_with(settings: &[&str], options: &[&str]) -> System {
     let (sockets, events) = (socket_origin().await, event_origin().await);
     let (sockets, events) = (
         format!("edge.origins.sockets={{url='{sockets}'}}"),
@@ -73,20 +77,28 @@ async fn system(settings: &[&str]) -> System {
     let routes = "edge.route=[{path='/api/*'}, {path='/api/socket', streams=true, origin='sockets'}, \
         {path='/api/quiet', streams=true, activity=false, origin='sockets'}, \
         {path='/api/events', streams=true, origin='events'}, {path='/api/mute', origin='events'}, \
+        {path='/api/recent', streams=true, max_auth_age='4s', origin='sockets'}, \
         {path='/public/events', public=true, streams=true, origin='events'}]";
     let mut all = vec![sockets.as_str(), &events, routes];
     all.extend(settings);
-    up_with(&all, &[]).await
+    up_with(&all, options).await
 }
 
 impl System {
     async fn open(&self, path: &str, token: &str) -> Result<Socket, u16> {
+        self.open_from(path, token, None).await
+    }
+
+    async fn open_from(&self, path: &str, token: &str, page: Option<&str>) -> Result<Socket, u16> {
         let url = self.edge(path).replace("http://", "ws://");
         let mut request = url.into_client_request().unwrap();
         let headers = request.headers_mut();
         headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
         headers.insert("sec-websocket-protocol", "chat".parse().unwrap());
         headers.insert("margrave-subject", "forged".parse().unwrap());
+        if let Some(page) = page {
+            headers.insert("origin", page.parse().unwrap());
+        }
         match connect_async(request).await {
             Ok((socket, answer)) => {
                 assert_eq!(answer.headers().get("sec-websocket-protocol").unwrap(), "chat");
@@ -216,4 +228,85 @@ async fn events_pass_where_the_route_says_so_and_end_with_the_session() {
     while began.elapsed() < Duration::from_secs(9) {
         assert!(public.chunk().await.unwrap().is_some());
     }
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_open_no_socket() {
+    let system = system(&[]).await;
+    let person = system.log_in().await;
+    for (page, opens) in [
+        (Some(system.fact("edge").to_owned()), true),
+        (None, true),
+        (Some("https://evil.example".to_owned()), false),
+        (Some("null".to_owned()), false),
+    ] {
+        let opened = system.open_from("/api/socket", &person.access, page.as_deref()).await;
+        assert_eq!(opened.err(), (!opens).then_some(403), "{page:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_route_demands_it_demands_as_long_as_the_stream_lasts() {
+    let system = system(&[]).await;
+    let person = system.log_in().await;
+    let mut socket = system.open("/api/recent", &person.access).await.unwrap();
+    text(&mut socket).await;
+    let (code, took) = ended(socket, Duration::from_secs(15)).await.expect("it was not cut");
+    assert!(code == 4401 && (2..=9).contains(&took.as_secs()), "{code} {took:?}");
+}
+
+#[tokio::test]
+async fn after_a_lost_instance_no_stream_is_taken_for_another() {
+    let system = system_with(&[], &["--edge-build", "drill"]).await;
+    let person = system.log_in().await;
+    let mut socket = system.open("/api/socket", &person.access).await.unwrap();
+    text(&mut socket).await;
+    send("POST", &system.edge("/.margrave/drill/trap"), &[], None).await.expect(503);
+    // In the new instance the next streams would bear the first numbers again.
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let other = system.log_in().await;
+        others.push(system.open("/api/socket", &other.access).await.unwrap());
+    }
+    let (code, took) = ended(socket, Duration::from_secs(10)).await.expect("nobody knows whose it is");
+    assert!(code == 4401 && took < Duration::from_secs(5), "{code} {took:?}");
+    for mut other in others {
+        text(&mut other).await;
+        other.send(Message::text("still here")).await.unwrap();
+        assert_eq!(text(&mut other).await, "still here");
+    }
+}
+
+/// The memory that a process holds, in kilobytes.
+fn resident_kb(pid: u64) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_costs_a_bounded_memory() {
+    let system = system(&[]).await;
+    let person = system.log_in().await;
+    let pid = system.fact_number("edge_pid");
+    // It says much, is answered as much, and reads none of it.
+    let message = "x".repeat(500_000);
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let mut socket = system.open("/api/socket", &person.access).await.unwrap();
+        for _ in 0..600 {
+            let send = socket.send(Message::text(message.as_str()));
+            if !matches!(tokio::time::timeout(Duration::from_secs(2), send).await, Ok(Ok(()))) {
+                break;
+            }
+        }
+        held.push(resident_kb(pid) / 1000);
+        let (code, _) = ended(socket, Duration::from_secs(20)).await.expect("it goes on");
+        assert_eq!(code, 4408);
+    }
+    // What is dropped lies about until it is collected; it does not add up.
+    let least = held.iter().skip(2).min().unwrap();
+    assert!(*least < held[0] + 200, "of 1,500 MB, in MB: {held:?}");
+    // Others are served.
+    system.call("/api/x", &person.access).await.expect(200);
 }

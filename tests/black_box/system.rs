@@ -119,6 +119,11 @@ impl System {
         self.facts[name].as_str().unwrap_or_else(|| panic!("{name} is missing"))
     }
 
+    /// A number of that line.
+    pub(crate) fn fact_number(&self, name: &str) -> u64 {
+        self.facts[name].as_u64().unwrap_or_else(|| panic!("{name} is missing"))
+    }
+
     /// Sends a signal to a part.
     pub(crate) fn signal(&self, part: &str, signal: &str) {
         let id = self.facts[part].as_u64().unwrap().to_string();

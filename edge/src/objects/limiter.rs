@@ -186,6 +186,14 @@ impl Counting {
         format!("{}/{}", self.limit.attempts, self.all.map_or(0, |all| all.attempts))
     }
 
+    /// Owing no more than these limits let anybody owe: their window, tight or not.
+    fn bounded(self, pair: Pair, now: UnixMs) -> Pair {
+        Pair {
+            wrong: pair.wrong.bounded(self.limit, now),
+            all: self.all.map_or(pair.all, |all| pair.all.bounded(all, now)),
+        }
+    }
+
     /// Does something to the bucket of wrong attempts in the units of the tight limit.
     fn tightly<E>(
         self,
@@ -274,9 +282,17 @@ impl LimiterObject {
     fn draw(&self, buckets: &[(&str, Counting)], act: Act, now: UnixMs) -> worker::Result<Option<i64>> {
         let mut drawn = Vec::new();
         for (key, counting) in buckets {
-            match counting.apply(self.find(key, *counting)?, act, now) {
+            let stored = self.find(key, *counting)?;
+            let before = counting.bounded(stored, now);
+            match counting.apply(before, act, now) {
                 Ok(after) => drawn.push((key, after, *counting)),
-                Err(Empty { retry_after_ms }) => return Ok(Some(retry_after_ms)),
+                Err(Empty { retry_after_ms }) => {
+                    // Otherwise what is owed beyond the bound would move along with the clock.
+                    if before != stored {
+                        self.put(key, before, *counting, now)?;
+                    }
+                    return Ok(Some(retry_after_ms));
+                }
             }
         }
         for (key, after, counting) in drawn {

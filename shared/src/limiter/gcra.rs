@@ -66,9 +66,7 @@ impl Bucket {
     /// [`Empty`]; the bucket is unchanged.
     pub fn take(self, limit: Limit, now: UnixMs) -> Result<Self, Empty> {
         let clock = limit.clock(now);
-        // No more can be owed than a whole bucket: whatever was written by another limit, or by a clock that was ahead.
-        let most = clock.saturating_add(limit.attempts.saturating_mul(limit.cost()));
-        let arrival = self.0.max(clock).min(most);
+        let arrival = self.0.max(clock);
         let ahead = arrival.saturating_sub(clock);
         let room = (limit.attempts - 1).saturating_mul(limit.cost());
         if ahead > room {
@@ -78,6 +76,14 @@ impl Bucket {
             return Err(Empty { retry_after_ms });
         }
         Ok(Self(arrival.saturating_add(limit.cost())))
+    }
+
+    /// The same bucket, owing no more than a whole one: what was written by a longer window, or by a clock that was ahead,
+    /// must not bar anybody for longer than this one would.
+    #[must_use]
+    pub fn bounded(self, limit: Limit, now: UnixMs) -> Self {
+        let most = limit.clock(now).saturating_add(limit.attempts.saturating_mul(limit.cost()));
+        Self(self.0.min(most))
     }
 
     /// Gives one attempt back. More than was taken cannot come back: a bucket is never fuller than full.
@@ -108,6 +114,22 @@ mod tests {
     use proptest::prelude::*;
 
     const START: i64 = 1_800_000_000_000;
+
+    #[test]
+    fn a_shorter_window_or_a_clock_set_back_bars_nobody_for_longer_than_its_window() {
+        let (day, minutes) = (Limit::new(5, 86_400).unwrap(), Limit::new(5, 300).unwrap());
+        let now = UnixMs(START);
+        let mut bucket = Bucket::FULL;
+        for _ in 0..5 {
+            bucket = bucket.take(day, now).unwrap();
+        }
+        let bounded = bucket.bounded(minutes, now);
+        assert_eq!(bounded.take(minutes, now), Err(Empty { retry_after_ms: 60_000 }));
+        assert!(bounded.take(minutes, now.plus_seconds(60)).is_ok());
+        assert_eq!(bucket.bounded(day, now), bucket, "what it may owe stays");
+        let earlier = now.plus_seconds(-86_400);
+        assert!(bucket.bounded(day, earlier).take(day, earlier.plus_seconds(86_400 / 5)).is_ok());
+    }
 
     #[test]
     fn a_flood_is_admitted_exactly_n_plus_t_n_over_w_times() {
