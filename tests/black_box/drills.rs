@@ -162,17 +162,31 @@ async fn when_limiters_fail_nobody_logs_in_and_the_rest_goes_on() {
 
 #[tokio::test]
 async fn an_issuer_that_is_silent_for_longer_than_allowed_closes_the_edge_and_its_return_opens_it() {
-    let system = drill_edge(&["edge.revocations.max_stale_s=30"]).await;
+    // An hour, with a token that lives as long.
+    let system = drill_edge(&["issuer.token.permission_ttl_s=3600"]).await;
     let token = system.key_token().await;
+    let ended = system.log_in().await;
+    system.call("/api/x", &ended.access).await.expect(200);
+    let bearer = format!("Bearer {}", ended.access);
+    send("POST", &system.edge("/auth/v1/logout"), &[("authorization", &bearer)], None).await.expect(204);
     system.call("/api/x", &token).await.expect(200);
     system.signal("issuer_pid", "-STOP");
-    // Within what may be stale, tokens pass.
-    system.clock(Duration::from_secs(15)).await;
-    system.call("/api/x", &token).await.expect(200);
-    // The token would still live.
-    system.clock(Duration::from_secs(45)).await;
-    assert_eq!(system.call("/api/x", &token).await.expect(503).code(), "state_unavailable");
+    // Within what may be stale tokens pass, and what was ended stays so.
+    for seconds in [60, 240, 320] {
+        system.clock(Duration::from_secs(seconds)).await;
+        system.call("/api/x", &token).await.expect(200);
+        system.call("/api/x", &ended.access).await.expect(401);
+    }
+    for seconds in [340, 1800, 3600] {
+        system.clock(Duration::from_secs(seconds)).await;
+        assert_eq!(system.call("/api/x", &token).await.expect(503).code(), "state_unavailable");
+        // A route that may be stale is so for its own time, not for the issuer's.
+        system.call("/api/stale/x", &token).await.expect(503);
+        system.call("/public/x", "").await.expect(200);
+    }
     system.signal("issuer_pid", "-CONT");
+    // Its clock and the edge's must agree again, or each would take the other's word for one of another time.
+    system.clock(Duration::ZERO).await;
     // The issuer holds a question for a third of what may be stale.
     for _ in 0..200 {
         if system.call("/api/x", &token).await.status == 200 {

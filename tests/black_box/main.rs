@@ -32,6 +32,7 @@ mod revocation;
 mod route_options;
 mod session_timeouts;
 mod signature_cases;
+mod smuggling;
 mod strange_paths_and_headers;
 mod streams;
 mod system;
