@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod edge_alone;
+mod fuzz;
 mod issuer;
 mod origin;
 mod ports;
@@ -41,6 +42,8 @@ enum Command {
     Test(test_command::Options),
     /// Measure against named peers and write docs/benchmarks.md.
     Bench(bench::Options),
+    /// Fuzz whatever parses what a stranger sends.
+    Fuzz(fuzz::Options),
     /// Build the Worker; `wrangler` runs this.
     BuildEdge,
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
             Command::Edge(options) => edge_alone::run(options).await,
             Command::Test(options) => test_command::run(&options).await,
             Command::Bench(options) => bench::run(&options).await,
+            Command::Fuzz(options) => fuzz::run(&options).await,
             Command::BuildEdge => tools::Tools::ensure().await?.build_edge(tools::EdgeBuild::Release).await,
         }
     };
