@@ -81,17 +81,17 @@ function forget(rules, id) {
   }
 }
 
-// `plan`: "watched" or nothing, method, URL, time limit in ms, what applies to it, who is told why
-// the origin refuses where others are not, its body's bound (`=` and
-// its exact length, the most that is held, or nothing), the request's id, the answer's CORS headers, the origin's binding,
-// headers.
+// `plan`: method, URL, time limit in ms, what applies to it, who is told why the origin refuses where others are not, its
+// body's bound (`=` and its exact length, the most that is held, or nothing), the request's id, the answer's CORS headers, the
+// origin's binding, headers.
 // `rules`: wasm's functions.
 export async function carry(plan, request, env, rules) {
   const text = plan.split("\n");
-  const [watch, method, url, timeout, flags, told, bound, id, cors, binding] = text;
+  const [method, url, timeout, flags, told, bound, id, cors, binding] = text;
   const personal = flags.includes("personal");
+  const watch = flags.includes("watched");
   // The origin's redirects are the client's to follow.
-  const init = { method, headers: headersOf(text, 10), redirect: "manual" };
+  const init = { method, headers: headersOf(text, 9), redirect: "manual" };
   if (personal) init.cache = "no-store";
   let streams = false;
   try {
@@ -118,7 +118,7 @@ export async function carry(plan, request, env, rules) {
     const received = lines(response.headers);
     const endless = ENDLESS.exec(received)?.[1];
     if (endless && endless[0].toLowerCase() === "t" && !flags.includes("streams")) {
-      console.warn("an origin sends events on a route without streams = true:", new URL(url).pathname);
+      console.warn("an origin sends events on a route without streams = true; request", id);
       response.body?.cancel().catch(() => {});
       return rules.instead("", id, cors);
     }

@@ -53,6 +53,7 @@ pub(crate) fn plan(
         forwarding::has_body(&head.method, &head.headers)?.then_some("body"),
         socket.then_some("socket"),
         policy.streams.then_some("streams"),
+        (policy.streams && matches!(identity, Identity::Of(_))).then_some("watched"),
         (general && explicit.is_none()).then_some("general"),
     ];
     let flags = flags.into_iter().flatten().collect::<Vec<_>>().join(" ");

@@ -91,29 +91,27 @@ pub(crate) async fn handle(
     let walked = walk(&corridor, request).await;
     note(&corridor, &walked);
     refusals::tell_in_time(&corridor);
-    let walked = match walked {
-        Ok(Decision::Forward(plan)) => Ok(Decision::Forward(format!("\n{plan}"))),
+    match walked {
         Ok(Decision::Stream(plan, verified, policy)) => {
-            let request_id = corridor.request_id.clone();
-            return match watch::begin(corridor, verified, *policy) {
-                Ok(()) => Ok(Decision::Forward(format!("watched\n{plan}"))),
-                Err(code) => {
-                    refusals::count(code);
-                    refuse(code.into(), &request_id).map(Decision::Answer)
-                }
-            };
+            let (request_id, cors) = (corridor.request_id.clone(), cors_of(&corridor));
+            match watch::begin(corridor, verified, *policy) {
+                Ok(()) => Ok(Decision::Forward(plan)),
+                Err(code) => refusal(code.into(), &request_id, &cors),
+            }
         }
-        other => other,
-    };
-    walked.or_else(|refused| {
-        refusals::count(refused.code);
-        let mut response = refuse(refused, &corridor.request_id)?;
-        // A page of another origin may read why it is refused.
-        for (name, value) in cors_of(&corridor).iter() {
-            response.headers_mut().set(name, value)?;
-        }
-        Ok(Decision::Answer(response))
-    })
+        Err(refused) => refusal(refused, &corridor.request_id, &cors_of(&corridor)),
+        Ok(decided) => Ok(decided),
+    }
+}
+
+/// The answer to a refused request. A page of another origin may read why, where its route lets it.
+fn refusal(refused: Refused, request_id: &RequestId, cors: &HeaderList) -> worker::Result<Decision> {
+    refusals::count(refused.code);
+    let mut response = refuse(refused, request_id)?;
+    for (name, value) in cors.iter() {
+        response.headers_mut().set(name, value)?;
+    }
+    Ok(Decision::Answer(response))
 }
 
 /// Counts what became of a request, and writes it down where that is asked for.
@@ -132,28 +130,29 @@ fn note(corridor: &Corridor, walked: &Result<Decision, Refused>) {
         LoggedRequests::All => true,
     };
     if logged {
-        let target = Target::parse(&corridor.head.url).ok();
-        // The route as it is configured: a path may name persons.
-        let route = target.and_then(|target| corridor.config.routes.find(&target));
         let fields = [
             ("request_id", corridor.request_id.as_str().into()),
             ("trace_id", corridor.trace.id().into()),
             ("method", corridor.head.method.as_str().into()),
-            ("route", route.map_or("", |route| &route.name).into()),
+            // As it is configured: a path may name persons.
+            ("route", route_of(corridor).map_or("", |route| &route.name).into()),
             ("code", code.into()),
         ];
         log::write(Level::Info, "request", &fields);
     }
 }
 
+/// The route that a request is for, unless it is one of the edge's own.
+fn route_of(corridor: &Corridor) -> Option<&RoutePolicy> {
+    let target = Target::parse(&corridor.head.url).ok()?;
+    let ours = target.below("auth").is_some() || target.below(".margrave").is_some();
+    corridor.config.routes.find(&target).filter(|_| !ours)
+}
+
 /// The CORS headers of the route that a request is for.
 fn cors_of(corridor: &Corridor) -> HeaderList {
-    // The edge's own routes are no route's.
-    let is_ours = |target: &Target| target.below("auth").is_some() || target.below(".margrave").is_some();
-    let target = Target::parse(&corridor.head.url).ok().filter(|target| !is_ours(target));
-    let policy = target.and_then(|target| corridor.config.routes.find(&target).cloned());
-    let origin = corridor.head.headers.get("origin");
-    policy.and_then(|policy| policy.cors).map(|cors| cors.of_answer(origin)).unwrap_or_default()
+    let cors = route_of(corridor).and_then(|route| route.cors.as_ref());
+    cors.map(|cors| cors.of_answer(corridor.head.headers.get("origin"))).unwrap_or_default()
 }
 
 async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused> {

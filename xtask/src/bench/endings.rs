@@ -4,6 +4,7 @@ use super::Plan;
 use super::centre::Running;
 use super::contenders::Contenders;
 use super::report::{Report, Row};
+use crate::postgres::Server;
 use crate::progress::step;
 use crate::tools::{EdgeBuild, Tools};
 use crate::workerd::{self, EdgePlan};
@@ -134,7 +135,7 @@ async fn end_one(client: &Client, running: &Running, api: &str) -> Outcome<Ended
     Ok(Ended { late_ms: late.as_secs_f64() * 1000.0, propagated, admitted_after })
 }
 
-/// Measures B4.
+/// Measures B4 on both databases.
 pub(super) async fn measure(
     tools: &Tools,
     contenders: &Contenders,
@@ -142,11 +143,27 @@ pub(super) async fn measure(
     report: &mut Report,
 ) -> Outcome<()> {
     up::build_issuer(true).await?;
-    let running = Arc::new(Running::start(&plan.folder, "issuer-endings", None).await?);
+    measure_on(None, tools, contenders, plan, report).await?;
+    let server = Server::start().await?;
+    let measured = measure_on(Some(&server.url), tools, contenders, plan, report).await;
+    server.stop().await;
+    measured
+}
+
+async fn measure_on(
+    postgres: Option<&str>,
+    tools: &Tools,
+    contenders: &Contenders,
+    plan: &Plan<'_>,
+    report: &mut Report,
+) -> Outcome<()> {
+    let database = if postgres.is_some() { "PostgreSQL" } else { "SQLite" };
+    let running =
+        Arc::new(Running::start(&plan.folder, &format!("issuer-endings-{database}"), postgres).await?);
     let port = ports::choose("edge", None, None)?;
     let edge_plan = EdgePlan {
         build: EdgeBuild::Release,
-        folder: plan.folder.join("endings"),
+        folder: plan.folder.join(format!("endings-{database}")),
         port,
         issuer: running.url(),
         origin: contenders.origin(),
@@ -174,7 +191,7 @@ pub(super) async fn measure(
         })
         .collect();
     for way in Way::ALL {
-        step(&format!("ending {ENDINGS} tokens under load, {}", way.name()));
+        step(&format!("ending {ENDINGS} tokens under load, {database}, {}", way.name()));
         let road = Road::start(way, &url).await?;
         running.push_to(&road).await?;
         // Until the issuer has looked at its list.
@@ -195,7 +212,7 @@ pub(super) async fn measure(
         for worker in workers {
             ended.extend(worker.await.map_err(|error| error.to_string())??);
         }
-        add(report, way, &ended);
+        add(report, database, way, &ended);
     }
     stop.store(true, Ordering::Relaxed);
     for client in clients {
@@ -209,13 +226,13 @@ pub(super) async fn measure(
     Ok(())
 }
 
-fn add(report: &mut Report, way: Way, ended: &[Ended]) {
+fn add(report: &mut Report, database: &str, way: Way, ended: &[Ended]) {
     let mut late: Vec<f64> = ended.iter().map(|ending| ending.late_ms).collect();
     late.sort_by(f64::total_cmp);
     let at = |part: usize| late.get((late.len() * part / 100).min(late.len().saturating_sub(1))).copied();
     let (p99, max) = (at(99).unwrap_or(f64::MAX), at(100).unwrap_or(f64::MAX));
     let told = ended.iter().filter(|ending| ending.propagated).count();
-    let name = way.name();
+    let name = format!("{database}, {}", way.name());
     if way == Way::Cut {
         // The poll interval and a second.
         let what = format!("{name}: last admitted after the ending's answer, ms, max (p99 {p99:.0})");
