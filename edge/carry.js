@@ -118,7 +118,8 @@ export async function carry(plan, request, env, rules) {
     const received = lines(response.headers);
     const endless = ENDLESS.exec(received)?.[1];
     if (endless && endless[0].toLowerCase() === "t" && !flags.includes("streams")) {
-      console.warn("an origin sends events on a route without streams = true; request", id);
+      const message = "an origin sends events on a route without streams = true";
+      console.warn(JSON.stringify({ level: "warn", message, request_id: id }));
       response.body?.cancel().catch(() => {});
       return rules.instead("", id, cors);
     }

@@ -29,9 +29,11 @@ function keep(alive, end) {
     // An instance that is lost knows of no stream.
     const reason = await soon((async () => alive(said))());
     if (over) return;
-    vain = reason === UNKNOWN ? vain + 1 : 0;
-    if (reason && (vain === 0 || vain > 1)) end(reason);
-    else timer = setTimeout(look, vain ? AGAIN_MS : EVERY_MS);
+    const unsure = reason === UNKNOWN;
+    vain = unsure ? vain + 1 : 0;
+    if (unsure) active ||= said;
+    if (reason && !(unsure && vain < 2)) end(reason);
+    else timer = setTimeout(look, unsure ? AGAIN_MS : EVERY_MS);
   };
   if (alive) timer = setTimeout(look, EVERY_MS);
   return {
@@ -56,7 +58,8 @@ export function relayed(origin, alive, over) {
   const { 0: outer, 1: inner } = new WebSocketPair();
   const close = (socket, code, reason) => {
     try {
-      socket.close(closable(code) ? code : 1011, reason);
+      // A reason has 123 bytes at most; a client's may have become longer on its way through here.
+      socket.close(closable(code) ? code : 1011, reason.length > 40 ? "" : reason);
     } catch {
       // It is closed.
     }

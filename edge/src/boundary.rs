@@ -138,7 +138,7 @@ pub fn instead(why: &str, request_id: &str, cors: &str) -> Result<Response, JsVa
         "refused" => ErrorCode::RequestRefused,
         _ => ErrorCode::UpstreamUnavailable,
     };
-    metrics::refused(code);
+    metrics::instead(code);
     let request_id = RequestId::parse(request_id).map_err(|_| JsValue::NULL)?;
     let mut response = refuse(code.into(), &request_id)?;
     for (name, value) in read_cors(cors)?.iter() {

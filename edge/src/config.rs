@@ -406,7 +406,7 @@ impl EdgeConfig {
         let signing_key = key("EDGE_SIGNING_KEY", secret("EDGE_SIGNING_KEY").as_deref());
         let limiter_key = key("LIMITER_KEY", secret("LIMITER_KEY").as_deref());
 
-        let metrics_key = secret("METRICS_KEY");
+        let metrics_key = secret("METRICS_KEY").map(|key| key.trim().to_owned());
         if metrics_key.as_ref().is_some_and(|key| key.len() < LEAST_METRICS_KEY) {
             problems.push(format!("the secret METRICS_KEY has at least {LEAST_METRICS_KEY} characters"));
         }

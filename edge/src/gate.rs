@@ -93,11 +93,8 @@ pub(crate) async fn handle(
     refusals::tell_in_time(&corridor);
     match walked {
         Ok(Decision::Stream(plan, verified, policy)) => {
-            let (request_id, cors) = (corridor.request_id.clone(), cors_of(&corridor));
-            match watch::begin(corridor, verified, *policy) {
-                Ok(()) => Ok(Decision::Forward(plan)),
-                Err(code) => refusal(code.into(), &request_id, &cors),
-            }
+            watch::begin(corridor, verified, *policy);
+            Ok(Decision::Forward(plan))
         }
         Err(refused) => refusal(refused, &corridor.request_id, &cors_of(&corridor)),
         Ok(decided) => Ok(decided),
@@ -196,6 +193,7 @@ async fn walk(corridor: &Corridor, request: Request) -> Result<Decision, Refused
     };
     match (verdict, policy.mode) {
         (Ok(Some(verified)), Mode::Enforce) if policy.streams => {
+            watch::has_room(&verified)?;
             let plan = forward::plan(corridor, &target, policy, Identity::Of(&verified))?;
             Ok(Decision::Stream(plan, verified, Box::new(policy.clone())))
         }

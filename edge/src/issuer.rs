@@ -4,6 +4,7 @@ use crate::budget::within;
 use crate::clock;
 use crate::config::{EdgeConfig, ISSUER};
 use crate::entropy;
+use crate::origins::authority;
 use ed25519_dalek::Signer as _;
 use margrave_shared::base64;
 use margrave_shared::header::{
@@ -50,7 +51,7 @@ pub(crate) async fn call(env: &Env, config: &EdgeConfig, call: &IssuerCall<'_>) 
         (REQUEST_ID, call.request_id.as_str()),
         (CONTENT_DIGEST, digest.as_str()),
     ];
-    let authority = config.issuer_url.split("://").nth(1).unwrap_or_default().to_ascii_lowercase();
+    let authority = authority(&config.issuer_url).unwrap_or_default();
     let message = Message {
         method: call.method,
         authority: &authority,

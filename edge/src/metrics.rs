@@ -46,6 +46,8 @@ struct Calls {
 struct Numbers {
     /// By public code; `passed` for what went to the origin.
     decisions: BTreeMap<&'static str, u64>,
+    /// Of what went to the origin: what came back in place of its answer.
+    instead: BTreeMap<&'static str, u64>,
     calls: BTreeMap<Object, Calls>,
     limited: BTreeMap<&'static str, u64>,
     sprayed: u64,
@@ -67,6 +69,11 @@ pub(crate) fn refused(code: ErrorCode) {
 
 fn decided(code: &'static str) {
     NUMBERS.with_borrow_mut(|numbers| *numbers.decisions.entry(code).or_default() += 1);
+}
+
+/// A request went to its origin, and its answer did not come back.
+pub(crate) fn instead(code: ErrorCode) {
+    NUMBERS.with_borrow_mut(|numbers| *numbers.instead.entry(code.as_str()).or_default() += 1);
 }
 
 /// A bucket had no attempt left.
@@ -136,6 +143,10 @@ fn write_counters(out: &mut String, numbers: &Numbers) {
     for (code, count) in &numbers.decisions {
         line(out, "margrave_decisions_total", &format!("{{code=\"{code}\"}}"), *count as f64);
     }
+    family(out, "margrave_instead_total", "counter", "Of what passed: answers in place of the origin's.");
+    for (code, count) in &numbers.instead {
+        line(out, "margrave_instead_total", &format!("{{code=\"{code}\"}}"), *count as f64);
+    }
     family(out, "margrave_limited_total", "counter", "Attempts that a bucket refused, by its kind.");
     for (kind, count) in &numbers.limited {
         line(out, "margrave_limited_total", &format!("{{bucket=\"{kind}\"}}"), *count as f64);
@@ -190,6 +201,7 @@ mod tests {
         let calls = Calls { within: [1, 1, 2, 2, 2, 2, 2, 2], count: 3, sum_ms: 304, failed: 1 };
         let numbers = Numbers {
             decisions: BTreeMap::from([("invalid_token", 2), ("passed", 7)]),
+            instead: BTreeMap::from([("upstream_timeout", 1)]),
             calls: BTreeMap::from([(Object::Limiter, calls)]),
             limited: BTreeMap::from([("address", 4)]),
             sprayed: 0,
@@ -199,6 +211,7 @@ mod tests {
         for wanted in [
             "# TYPE margrave_decisions_total counter\nmargrave_decisions_total{code=\"invalid_token\"} 2\n",
             "margrave_decisions_total{code=\"passed\"} 7\n",
+            "margrave_instead_total{code=\"upstream_timeout\"} 1\n",
             "margrave_limited_total{bucket=\"address\"} 4\n",
             "margrave_object_seconds_bucket{object=\"limiter\",le=\"0.001\"} 1\n",
             "margrave_object_seconds_bucket{object=\"limiter\",le=\"0.2\"} 2\n",

@@ -134,10 +134,12 @@ fn read_hop_key(name: &str, secret: &dyn Fn(&str) -> Option<String>) -> Result<(
     Ok((id.to_owned(), key))
 }
 
-/// Host and port of a URL.
+/// Host and port of a URL, without the port that goes without saying: so the runtime writes `Host`.
 pub(crate) fn authority(url: &str) -> Option<String> {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let secure = url.strip_prefix("https://").map(|rest| (rest, ":443"));
+    let (rest, default) = secure.or_else(|| Some((url.strip_prefix("http://")?, ":80")))?;
     let authority = rest.split('/').next()?.to_ascii_lowercase();
+    let authority = authority.strip_suffix(default).unwrap_or(&authority).to_owned();
     (!authority.is_empty() && !authority.contains('@')).then_some(authority)
 }
 
@@ -169,6 +171,9 @@ mod tests {
         assert_eq!(origins.of(&crm).hop_key_id, "crm-1");
         assert_eq!(origins.of(&RoutePolicy::any_token()).binding, "ORIGIN");
         assert_eq!(origins.audiences(), ["svc"]);
+        for (url, written) in [("https://a:443/b", "a"), ("http://a:80", "a"), ("https://A:80", "a:80")] {
+            assert_eq!(authority(url).as_deref(), Some(written), "{url}");
+        }
         for (name, url) in [
             ("crm", "ftp://a"),
             ("crm", "http://a/"),

@@ -46,30 +46,32 @@ thread_local! {
 }
 
 /// Watches over a stream that is opened.
-///
-/// # Errors
-/// `state_unavailable` when there are too many.
-pub(crate) fn begin(
-    corridor: Corridor,
-    verified: Rc<Verified>,
-    policy: RoutePolicy,
-) -> Result<(), ErrorCode> {
+pub(crate) fn begin(corridor: Corridor, verified: Rc<Verified>, policy: RoutePolicy) {
     let now = clock::now();
     WATCHES.with_borrow_mut(|watches| {
         if now.since(SWEPT_AT.get()).abs() >= SWEEP_MS {
             SWEPT_AT.set(now);
             watches.retain(|_, watch| now.since(watch.asked_at.get()) < FORGOTTEN_MS);
         }
-        let subject = &verified.claims.sub;
-        let own = || watches.values().filter(|watch| watch.verified.claims.sub == *subject).count();
-        if watches.len() >= MOST || own() >= MOST_OF_ONE {
-            return Err(ErrorCode::StateUnavailable);
-        }
         let id = corridor.request_id.to_string();
         // The head is what its client made it, and nothing of it is needed any more.
         let corridor = Corridor { head: Head::default(), ..corridor };
-        watches.insert(id, Rc::new(Watch { corridor, verified, policy, asked_at: Cell::new(now) }));
-        Ok(())
+        // The first question comes when the origin has answered, and before that its body may take as long.
+        let asked_at = Cell::new(now.plus_ms(2 * i64::from(policy.timeout_ms)));
+        watches.insert(id, Rc::new(Watch { corridor, verified, policy, asked_at }));
+    });
+}
+
+/// Whether one more may be opened by this subject.
+///
+/// # Errors
+/// `state_unavailable` when there are too many.
+pub(crate) fn has_room(verified: &Verified) -> Result<(), ErrorCode> {
+    let subject = &verified.claims.sub;
+    WATCHES.with_borrow(|watches| {
+        let own = || watches.values().filter(|watch| watch.verified.claims.sub == *subject).count();
+        let full = watches.len() >= MOST || own() >= MOST_OF_ONE;
+        if full { Err(ErrorCode::StateUnavailable) } else { Ok(()) }
     })
 }
 

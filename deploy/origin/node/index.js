@@ -2,7 +2,12 @@
 // through it or came through before, and puts who the request is about into `request.margrave`.
 //
 //   import { guard } from "margrave-origin";
-//   app.use("/api", guard({ keys: [process.env.HOP_KEY] }));   // Express, Connect; or call judge() yourself
+//   const guarded = guard({ keys: [process.env.HOP_KEY] });
+//   app.use("/api", guarded);                                  // Express, Connect: request.margrave, null for nobody
+//   server.on("upgrade", (request, socket, head) => {           // no middleware runs for a WebSocket
+//     if (!guarded.judge(request)) return socket.destroy();
+//     ...
+//   });
 //
 // The signature covers method, authority, path, query and the ten identity headers, not the body. Routes that the edge calls
 // public come unsigned: leave them out. Needs Node 18.3 or newer, and nothing else.
@@ -35,6 +40,7 @@ function readKeys(texts) {
     if (bytes.length !== 32 || bytes.toString("base64url") !== key) {
       throw new TypeError("margrave-origin: a hop key is written as <key id>:<key>, 32 bytes in base64url (43 characters)");
     }
+    if (keys.has(id)) throw new TypeError("margrave-origin: two hop keys have one key id");
     keys.set(id, bytes);
   }
   if (keys.size === 0) throw new TypeError("margrave-origin: at least one hop key is needed");
@@ -54,7 +60,8 @@ class Nonces {
       this.#turnedAt = nowS;
     }
     if (this.#old.has(nonce) || this.#young.has(nonce)) return false;
-    this.#young.add(nonce);
+    // A copy: a part of a text keeps the whole of it.
+    this.#young.add(Buffer.from(nonce, "latin1").toString("latin1"));
     return true;
   }
 }
@@ -65,7 +72,7 @@ export function judgeWith({ keys, now = Date.now }) {
   const known = readKeys(keys);
   const nonces = new Nonces();
   return ({ method, url, headers }) => {
-    const single = (name) => (headers[name]?.length === 1 ? headers[name][0] : undefined);
+    const single = (name) => (headers?.[name]?.length === 1 ? headers[name][0] : undefined);
     const values = SIGNED.map(single);
     const [host, input, signature] = ["host", "signature-input", "signature"].map(single);
     if ([...values, host, input, signature].includes(undefined)) return null;
@@ -113,19 +120,22 @@ const REFUSAL = JSON.stringify({
   detail: "This service answers to its edge only.",
 });
 
-// The middleware.
+// The middleware; its `judge(request)` is for what no middleware sees. HTTP/1.1 only, which is what the edge speaks.
 export function guard(options) {
   const judge = judgeWith(options);
-  return (request, response, next) => {
-    // Express shortens `url` where a middleware is mounted; what was signed is the whole of it.
-    const url = request.originalUrl ?? request.url;
-    const caller = judge({ method: request.method, url, headers: request.headersDistinct });
+  // Express shortens `url` where a middleware is mounted; what was signed is the whole of it.
+  const ofRequest = (request) =>
+    judge({ method: request.method, url: request.originalUrl ?? request.url, headers: request.headersDistinct });
+  const middleware = (request, response, next) => {
+    const caller = ofRequest(request);
     if (!caller) {
       response.writeHead(403, { "content-type": "application/problem+json" });
       response.end(REFUSAL);
       return;
     }
-    request.margrave = caller;
+    // On a route with `auth = "optional"` the edge vouches for nobody.
+    request.margrave = caller.subject === "" ? null : caller;
     next();
   };
+  return Object.assign(middleware, { judge: ofRequest });
 }

@@ -24,7 +24,7 @@ for (const { name, now_s, method, url, headers, caller } of cases) {
 }
 
 test("keys that are none are refused", () => {
-  for (const bad of [[], ["x"], ["a:short"], [`a b:${"A".repeat(43)}`], [`a:${"A".repeat(42)}B`], undefined]) {
+  for (const bad of [[], ["x"], ["a:short"], [`a b:${"A".repeat(43)}`], [`a:${"A".repeat(42)}B`], [keys[0], keys[0]], undefined]) {
     assert.throws(() => judgeWith({ keys: bad }), TypeError);
   }
 });
@@ -48,5 +48,11 @@ test("the middleware passes what is signed once, and tells strangers nothing", a
   assert.deepEqual(await ask(headers), [200, good.caller.subject]);
   assert.equal((await ask(headers))[0], 403);
   assert.equal((await ask({ host: headers.host }))[0], 403);
+  // What no middleware sees shares its memory: the same request is nothing to it either.
+  const headersDistinct = distinct(good.headers);
+  assert.equal(pass.judge({ method: good.method, url: good.url, headersDistinct }), null);
+  const other = guard({ keys, now: () => good.now_s * 1000 });
+  assert.equal(other.judge({ method: good.method, url: good.url, headersDistinct }).subject, good.caller.subject);
+  assert.equal(other.judge({ method: good.method, url: good.url }), null);
   server.close();
 });

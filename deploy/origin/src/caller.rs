@@ -1,11 +1,13 @@
 //! Who a request is about, as the edge says.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
 use axum::response::Response;
 use margrave_shared::header as names;
 
-/// Who a request is about. Empty where the edge has nothing to say: all of it but the last two for nobody in particular.
+/// Who a request is about. Empty where the edge has nothing to say: all of it but the last two for nobody in particular, who
+/// passes a route with `auth = "optional"`. A handler that takes a `Caller` refuses nobody; one that takes an
+/// `Option<Caller>` gets `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
     /// The token's `sub`.
@@ -48,6 +50,11 @@ impl Caller {
         }
     }
 
+    /// Whether it is nobody in particular.
+    pub fn is_nobody(&self) -> bool {
+        self.subject.is_empty()
+    }
+
     /// Whether it may do this.
     pub fn may(&self, permission: &str) -> bool {
         self.permissions.iter().any(|held| held == permission)
@@ -59,6 +66,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
         // A route that somebody forgot to guard answers nobody.
-        parts.extensions.get::<Self>().cloned().ok_or_else(crate::refusal)
+        let caller = parts.extensions.get::<Self>().cloned().ok_or_else(crate::refusal)?;
+        if caller.is_nobody() { Err(crate::nobody()) } else { Ok(caller) }
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Caller {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Response> {
+        let caller = parts.extensions.get::<Self>().cloned().ok_or_else(crate::refusal)?;
+        Ok(Some(caller).filter(|caller| !caller.is_nobody()))
     }
 }

@@ -28,6 +28,7 @@ mod nonces;
 pub use caller::Caller;
 
 use axum::extract::{OriginalUri, Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -49,7 +50,7 @@ pub struct Guard {
 /// A hop key that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a hop key is written as <key id>:<key>, the key being 32 bytes in base64url (43 characters); one at least"
+    "a hop key is written as <key id>:<key>, the key being 32 bytes in base64url (43 characters); one at least, no two of one id"
 )]
 pub struct NotAHopKey;
 
@@ -62,6 +63,8 @@ pub struct Signed<'a> {
     pub path: &'a str,
     /// Its query without the question mark.
     pub query: &'a str,
+    /// Its authority as HTTP/2 has it, where there is no `Host`.
+    pub authority: Option<&'a str>,
     /// Its headers.
     pub headers: &'a HeaderMap,
 }
@@ -87,7 +90,12 @@ impl Guard {
     /// [`NotAHopKey`].
     pub fn new(keys: &[impl AsRef<str>]) -> Result<Self, NotAHopKey> {
         let keys: Vec<_> = keys.iter().map(|key| read_key(key.as_ref())).collect::<Result<_, _>>()?;
-        if keys.is_empty() { Err(NotAHopKey) } else { Ok(Self { keys, nonces: Mutex::default() }) }
+        let doubled =
+            keys.iter().enumerate().any(|(i, (id, _))| keys.iter().take(i).any(|(other, _)| other == id));
+        if keys.is_empty() || doubled {
+            return Err(NotAHopKey);
+        }
+        Ok(Self { keys, nonces: Mutex::default() })
     }
 
     /// Judges a request and remembers it.
@@ -95,7 +103,7 @@ impl Guard {
     /// # Errors
     /// [`Refused`].
     pub fn judge(&self, request: Signed<'_>, now: UnixMs) -> Result<Caller, Refused> {
-        let Signed { method, path, query, headers } = request;
+        let Signed { method, path, query, authority, headers } = request;
         let single = |name: &str| {
             let mut values = headers.get_all(name).iter();
             match (values.next().map(|value| value.to_str()), values.next()) {
@@ -107,7 +115,11 @@ impl Guard {
             .iter()
             .map(|name| single(name).map(|value| (*name, value)))
             .collect::<Result<_, _>>()?;
-        let authority = single("host")?.to_ascii_lowercase();
+        let host = match authority {
+            Some(authority) if !headers.contains_key("host") => authority,
+            _ => single("host")?,
+        };
+        let authority = host.to_ascii_lowercase();
         let message = Message { method, authority: &authority, path, query, headers: &signed };
         let signature = SignatureHeaders {
             input: single(SIGNATURE_INPUT)?.to_owned(),
@@ -142,6 +154,7 @@ pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: 
         method: request.method().as_str(),
         path: uri.path(),
         query: uri.query().unwrap_or(""),
+        authority: uri.authority().map(Authority::as_str),
         headers: request.headers(),
     };
     match guard.judge(signed, now()) {
@@ -151,6 +164,12 @@ pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: 
         }
         Err(_) => refusal(),
     }
+}
+
+/// The answer where somebody in particular is needed and nobody came.
+pub(crate) fn nobody() -> Response {
+    let body = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"Log in first."}"#;
+    (StatusCode::UNAUTHORIZED, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
 }
 
 /// The answer to whatever did not come through the edge, whatever the reason.
@@ -186,11 +205,15 @@ mod tests {
     }
 
     fn signed(uri: &str, nonce: &str) -> Request {
+        signed_by(uri, nonce, "acc")
+    }
+
+    fn signed_by(uri: &str, nonce: &str, subject: &str) -> Request {
         let key = SecretKey::from_bytes([1; 32]);
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
         let headers: Vec<(&str, &str)> = TO_ORIGIN
             .iter()
-            .map(|name| (*name, if name.ends_with("subject") { "acc" } else { "" }))
+            .map(|name| (*name, if name.ends_with("subject") { subject } else { "" }))
             .collect();
         let message = Message { method: "GET", authority: "svc:80", path, query, headers: &headers };
         let parameters = Parameters {
@@ -226,6 +249,24 @@ mod tests {
         let mut twice = signed("/api/hello", "n3");
         twice.headers_mut().append("margrave-subject", "acc".parse().unwrap());
         assert_eq!(status(twice).await, 403);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_no_caller_unless_a_handler_says_so() {
+        let key = SecretKey::from_bytes([1; 32]).to_text().expose().to_owned();
+        let state = Arc::new(Guard::new(&[format!("k1:{key}")]).unwrap());
+        let either = async |caller: Option<Caller>| caller.map_or("nobody".to_owned(), |c| c.subject);
+        let app = Router::new()
+            .route("/one", get(async |caller: Caller| caller.subject))
+            .route("/either", get(either))
+            .layer(from_fn_with_state(state, guard));
+        for (uri, subject, status) in
+            [("/one", "acc", 200), ("/one", "", 401), ("/either", "acc", 200), ("/either", "", 200)]
+        {
+            let nonce = format!("n-{}-{subject}", uri.trim_start_matches('/'));
+            let answer = app.clone().oneshot(signed_by(uri, &nonce, subject)).await.unwrap();
+            assert_eq!(answer.status(), status, "{uri} {subject}");
+        }
     }
 
     #[tokio::test]

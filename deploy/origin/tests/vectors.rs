@@ -128,10 +128,16 @@ fn vectors() -> Value {
         good().case("another algorithm", false, |_, h| {
             set(h, SIGNATURE_INPUT, |v| v.replace("hmac-sha256", "ed25519"));
         }),
-        good().case("a cut signature", false, |_, h| {
-            set(h, SIGNATURE, |v| v.replacen("=:", "=:AAAA", 1));
+        good().case("a longer signature", false, |_, h| {
+            set(h, SIGNATURE, |v| v.replacen(':', ":AAAA", 1));
         }),
     ];
+    cases.push(good().case("a cut signature", false, |_, h| {
+        set(h, SIGNATURE, |v| v.chars().take(v.len() - 6).chain(":".chars()).collect());
+    }));
+    cases.push(good().case("no host", false, |_, h| h.retain(|(n, _)| n != "host")));
+    cases
+        .push(good().case("two hosts", false, |_, h| h.push(("host".into(), "svc.example.org:8080".into()))));
     for name in TO_ORIGIN {
         cases.push(good().case(&format!("{name} changed"), false, |_, h| set(h, name, |_| "forged".into())));
         cases.push(good().case(&format!("{name} missing"), false, |_, h| h.retain(|(n, _)| n != name)));
@@ -169,7 +175,13 @@ fn every_vector_has_its_verdict() {
         }
         let (path, query) =
             case["url"].as_str().unwrap().split_once('?').unwrap_or((case["url"].as_str().unwrap(), ""));
-        let request = Signed { method: case["method"].as_str().unwrap(), path, query, headers: &headers };
+        let request = Signed {
+            method: case["method"].as_str().unwrap(),
+            path,
+            query,
+            authority: None,
+            headers: &headers,
+        };
         let guard = Guard::new(&keys()).unwrap();
         let now = UnixMs::from_seconds(case["now_s"].as_i64().unwrap());
         let said = guard.judge(request, now).ok();
