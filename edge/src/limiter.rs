@@ -193,7 +193,7 @@ async fn draw(env: &Env, buckets: &Buckets<'_>, aim: Aim<'_>, attempt: &mut Atte
                 tighten(env, buckets, attempt).await?;
             }
         }
-        // The merchant's bucket refuses nobody, not even by its silence.
+        // A bucket that is silent is taken for an empty one: it refuses nobody by itself.
         Err(_) if alarmed => {}
         Err(_) => tighten(env, buckets, attempt).await?,
     }
