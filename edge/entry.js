@@ -1,7 +1,7 @@
 // The module that workerd loads. It stands between the runtime and the wasm for one reason: when the wasm panics, its
 // instance is lost, and whatever was waiting for it would wait for ever. Here every call races against that loss, so
 // that a panic is a 503 within milliseconds and never a hang.
-import { DurableObject } from "cloudflare:workers";
+import { DurableObject, WorkerEntrypoint } from "cloudflare:workers";
 import Worker, * as wasm from "./index.js";
 import { carry, headOf } from "./carry.js";
 import EDGE_CONFIG from "./edge.toml";
@@ -151,7 +151,23 @@ const rules = {
   unwatch: alive(Worker.prototype.unwatch),
   watched: (id, active) => guarded(watched(id, active)),
 };
+const serveState = alive(Worker.prototype.serve_state);
 let withPeer;
+
+// Where several gates share one process's objects, that process listens here and nowhere else.
+export class State extends WorkerEntrypoint {
+  async fetch(request) {
+    try {
+      const answered = guarded(serveState(request, withConfig(this.env)));
+      // A gate that gives up would take with it what the future in wasm waits for, and the future would stay.
+      this.ctx.waitUntil(answered.catch(() => {}));
+      return await answered;
+    } catch (error) {
+      noteLoss(error);
+      return unavailable(error);
+    }
+  }
+}
 
 export default {
   async fetch(request, env, ctx) {

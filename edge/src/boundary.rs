@@ -4,7 +4,7 @@
 use crate::config::{AddressSource, EdgeConfig};
 use crate::gate::{self, Decision};
 use crate::respond::refuse;
-use crate::{metrics, refusals, watch};
+use crate::{metrics, refusals, state, watch};
 use futures_util::task::AtomicWaker;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::forwarding;
@@ -39,6 +39,15 @@ impl Head {
         let (method, url, peer) = (line()?, line()?, line()?);
         Some(Self { method, url, peer, headers: HeaderList::read(lines).ok()? })
     }
+}
+
+/// Answers a gate's call of an object.
+#[wasm_bindgen]
+pub fn serve_state(request: Request, env: Env) -> js_sys::Promise {
+    future_to_promise(async move {
+        let answer = state::serve(request.into(), &env).await?;
+        Ok(Response::from(answer).into())
+    })
 }
 
 /// Nothing: `entry.js` says what it is for.

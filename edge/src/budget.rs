@@ -1,4 +1,5 @@
-//! Calls with a time limit. A call that is given up still runs at the other end, so everything called is idempotent.
+//! Calls with a time limit. A call that is given up still runs at the other end: what is called is idempotent, or errs at the
+//! cost of who asked.
 
 use futures_util::future::{Either, select};
 use std::pin::pin;

@@ -3,8 +3,8 @@
 //! One file, though a long one: each section is a struct with its defaults, and one function checks all of them, so that
 //! every problem is reported at once.
 
-use crate::log;
 use crate::origins::{OriginConfig, Origins, authority};
+use crate::{log, state};
 use ed25519_dalek::SigningKey;
 use margrave_shared::device::{self, DeviceKey};
 use margrave_shared::id::{EdgeId, MerchantId};
@@ -12,6 +12,7 @@ use margrave_shared::limiter::Limit;
 use margrave_shared::route_policy::RouteConfig;
 use margrave_shared::route_table::RouteTable;
 use margrave_shared::secret::{SecretKey, SecretText};
+use margrave_shared::wire::state_call::StateKeys;
 use serde::Deserialize;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -50,6 +51,8 @@ struct File {
     token: Token,
     #[serde(default)]
     log: Log,
+    #[serde(default)]
+    state: State,
     #[serde(default)]
     origins: BTreeMap<String, OriginConfig>,
     #[serde(default)]
@@ -198,6 +201,21 @@ pub(crate) enum LoggedRequests {
     All,
 }
 
+/// `[state]`: the process that has the objects, where a gate has none of its own.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct State {
+    /// How long a gate goes on trying to reach the state process when nobody is there, in milliseconds: it may be
+    /// restarting. One that is there and silent has 200 in any case. Default 200.
+    wait_ms: i64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { wait_ms: 200 }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Token {
@@ -272,6 +290,10 @@ pub(crate) struct EdgeConfig {
     pub(crate) metrics_key: Option<SecretText>,
     /// Signs device tokens.
     pub(crate) device_key: DeviceKey,
+    /// What gates and the state process know each other by; nothing where one process is all.
+    pub(crate) state_keys: Option<StateKeys>,
+    /// How long a gate goes on trying to reach the state process, in milliseconds.
+    pub(crate) state_wait_ms: i64,
 }
 
 thread_local! {
@@ -311,7 +333,19 @@ impl EdgeConfig {
         let text_of = |name: &str| js_sys::Reflect::get(env.as_ref(), &name.into()).ok()?.as_string();
         let text = text_of("EDGE_CONFIG").ok_or_else(|| vec!["EDGE_CONFIG is not there".to_owned()])?;
         let overrides = text_of("EDGE_OVERRIDES").unwrap_or_default();
-        Self::build(&text, &overrides, &text_of)
+        let config = Self::build(&text, &overrides, &text_of)?;
+        let mut problems = Vec::new();
+        if state::is_elsewhere(env) && config.state_keys.is_none() {
+            problems.push("this is a gate, and its secret STATE_KEY (as <key id>:<key>) is not set");
+        }
+        // The gate that is told of an ending would vouch for the others.
+        if state::is_elsewhere(env) && config.revocations.isolates == Isolates::One {
+            problems.push("this is a gate, one of several: `revocations.isolates` is \"many\"");
+        }
+        if !problems.is_empty() {
+            return Err(problems.into_iter().map(str::to_owned).collect());
+        }
+        Ok(config)
     }
 
     fn build(
@@ -375,6 +409,7 @@ impl EdgeConfig {
             ("jwks.cooldown_s", file.jwks.cooldown_s, 1, 3600),
             ("session.touch_s", file.session.touch_s, 0, 3600),
             ("token.max_life_s", file.token.max_life_s, 1, 86_400),
+            ("state.wait_ms", file.state.wait_ms, 0, 2_000),
         ];
         for (name, value, least, most) in numbers {
             if !(least..=most).contains(&value) {
@@ -410,6 +445,18 @@ impl EdgeConfig {
         if metrics_key.as_ref().is_some_and(|key| key.len() < LEAST_METRICS_KEY) {
             problems.push(format!("the secret METRICS_KEY has at least {LEAST_METRICS_KEY} characters"));
         }
+
+        let state_keys = secret("STATE_KEY").and_then(|text| {
+            StateKeys::parse(&text).map_err(|bad| problems.push(format!("the secret STATE_KEY: {bad}"))).ok()
+        });
+        let state_keys = state_keys.zip(limiter_key.as_ref()).map(|(keys, limiter_key)| {
+            let objects: &[u8] = match file.session.objects {
+                AccountObjects::Each => b"each",
+                AccountObjects::Shared => b"shared",
+            };
+            let counts_by = limiter_key.derive("state");
+            keys.agreeing_on(&[counts_by.bytes(), objects, file.edge_id.as_bytes(), file.issuer.as_bytes()])
+        });
 
         match (
             client_address,
@@ -450,6 +497,8 @@ impl EdgeConfig {
                 logged: file.log.requests,
                 metrics_key: metrics_key.map(SecretText::new),
                 device_key: DeviceKey::of(&limiter_key),
+                state_keys,
+                state_wait_ms: file.state.wait_ms,
                 limiter_key,
             }),
             _ => Err(problems),
@@ -478,7 +527,7 @@ mod tests {
 
     fn secret(name: &str) -> String {
         let key = SecretKey::from_bytes([7; 32]).to_text().expose().to_owned();
-        if name == "HOP_KEY" { format!("k1:{key}") } else { key }
+        if matches!(name, "HOP_KEY" | "STATE_KEY") { format!("k1:{key}") } else { key }
     }
 
     #[test]

@@ -3,12 +3,12 @@
 //! One feed object per deployment follows the issuer's feed and its keys; every isolate asks it once per poll
 //! interval, so its cost does not grow with requests.
 
-use crate::budget::{self, FIRST_LOAD, OBJECT, within};
+use crate::budget::{self, FIRST_LOAD, OBJECT};
 use crate::clock;
-use crate::config::{EdgeConfig, FEED};
+use crate::config::EdgeConfig;
 use crate::gate::Corridor;
-use crate::metrics::{self, Object};
 use crate::objects::feed::{PUSH_URL, Pushed, SyncAnswer, SyncQuery, read_batch};
+use crate::state::{self, Repeatable};
 use crate::verify::Verified;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::Kid;
@@ -17,11 +17,11 @@ use margrave_shared::revocation::{Cursor, RevocationSet};
 use margrave_shared::route_policy::OnStateFailure;
 use margrave_shared::time::UnixMs;
 use margrave_shared::token::Refusal;
+use margrave_shared::wire::state_call::{ObjectKind, StateCall};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use wasm_bindgen::JsValue;
-use worker::{Env, Method, Request, RequestInit};
+use worker::Env;
 
 /// What an isolate knows.
 #[derive(Debug, Clone)]
@@ -258,6 +258,11 @@ pub(crate) async fn with_key(corridor: &Corridor, kid: &Kid) -> Result<Rc<FeedVi
         .map_err(|_| ErrorCode::StateUnavailable)
 }
 
+/// A call of the one feed object.
+fn call(url: String, body: Option<String>) -> StateCall {
+    StateCall { kind: ObjectKind::Feed, name: "feed".to_owned(), url, body }
+}
+
 async fn sync(
     env: &Env,
     config: &EdgeConfig,
@@ -274,16 +279,8 @@ async fn sync(
     };
     let question = QUESTIONS.get() + 1;
     QUESTIONS.set(question);
-    let asked_at = clock::now();
-    let call = async {
-        let stub = env.durable_object(FEED)?.get_by_name("feed")?;
-        let mut response = stub.fetch_with_str(&query.print()).await?;
-        if response.status_code() != 200 {
-            return Err(worker::Error::RustError("the feed object refused".to_owned()));
-        }
-        response.json::<SyncAnswer>().await
-    };
-    let answer = metrics::timed(Object::Feed, within(limit, call)).await?;
+    let asked = state::ask_at(env, limit, &call(query.print(), None), Repeatable::Yes).await?;
+    let (answer, asked_at): (SyncAnswer, UnixMs) = asked;
     // Another request may have synced meanwhile, and what it learned must not be undone: the answer is applied to the
     // present view if that still stands where we asked from, and dropped if it has moved on.
     let now = clock::now();
@@ -325,17 +322,8 @@ pub(crate) async fn push(corridor: &Corridor, token: String) -> Result<Standing,
         read = read_batch(&token, view.keys.as_ref(), config);
     }
     read.map_err(|_| ErrorCode::InvalidRequest)?;
-    let call = async {
-        let mut init = RequestInit::new();
-        init.with_method(Method::Post).with_body(Some(JsValue::from(token)));
-        let stub = corridor.env.durable_object(FEED)?.get_by_name("feed")?;
-        let mut response = stub.fetch_with_request(Request::new_with_init(PUSH_URL, &init)?).await?;
-        if response.status_code() != 200 {
-            return Err(worker::Error::RustError("the feed object refused".to_owned()));
-        }
-        response.json::<Pushed>().await
-    };
-    let standing = match within(OBJECT, call).await {
+    let call = call(PUSH_URL.to_owned(), Some(token));
+    let standing = match state::ask(&corridor.env, OBJECT, &call, Repeatable::Yes).await {
         Ok(Pushed::Taken(position)) => Standing { position, taken: true },
         Ok(Pushed::Elsewhere(position)) => Standing { position, taken: false },
         Ok(Pushed::Refused) => return Err(ErrorCode::InvalidRequest),

@@ -26,6 +26,7 @@ mod refusals;
 mod respond;
 mod sessions;
 mod spraying;
+mod state;
 mod trial;
 mod verify;
 mod watch;

@@ -1,17 +1,20 @@
 //! Login attempts: every one is taken from its buckets before it is forwarded, and what was right or not evaluated
 //! comes back.
 
-use crate::budget::{OBJECT, within};
-use crate::config::{EdgeConfig, LIMITERS};
-use crate::metrics::{self, Object};
-use crate::objects::limiter::{self, Act, BucketAnswer, BucketQuery, DeviceQuery};
+use crate::budget::OBJECT;
+use crate::config::EdgeConfig;
+use crate::metrics;
+use crate::objects::limiter::{self, BucketAnswer, BucketQuery, DeviceQuery};
 use crate::respond::Refused;
 use crate::spraying;
+use crate::state::{self, Repeatable};
 use margrave_shared::device::{ATTEMPTS_OF_ALL, Device};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::MerchantId;
 use margrave_shared::limiter::Limit;
+use margrave_shared::limiter::pair::Act;
 use margrave_shared::limiter::rule::{ALL_OUTCOMES_FACTOR, BucketKind, Outcome, address_key, bucket_key};
+use margrave_shared::wire::state_call::{ObjectKind, StateCall};
 use std::net::IpAddr;
 use worker::Env;
 
@@ -251,7 +254,7 @@ async fn undo(env: &Env, attempt: Attempt, act: Act) {
 /// Makes all devices of an account strangers that became known before this generation; gives whether that is done.
 pub(crate) async fn forget_devices(env: &Env, account: [u8; 16], generation: i64) -> bool {
     let (shard, url) = limiter::forget(account, generation);
-    call(env, &shard, &url).await.is_ok()
+    call(env, shard, url, Repeatable::Yes).await.is_ok()
 }
 
 impl BucketAnswer {
@@ -264,22 +267,19 @@ impl BucketAnswer {
 }
 
 async fn ask(env: &Env, query: &BucketQuery) -> Result<BucketAnswer, Refused> {
-    let answer = call(env, &query.shard(), &query.print()).await?;
+    // An attempt that is taken twice is lost to its owner; one that is given back twice is won by somebody.
+    let repeatable = match query.act {
+        Act::Take | Act::Tighten => Repeatable::Yes,
+        Act::GiveBack | Act::Untake => Repeatable::No,
+    };
+    let answer = call(env, query.shard(), query.print(), repeatable).await?;
     if answer.retry_after_ms.is_some() {
         metrics::limited(query.kind);
     }
     Ok(answer)
 }
 
-async fn call(env: &Env, shard: &str, url: &str) -> Result<BucketAnswer, Refused> {
-    let call = async {
-        let stub = env.durable_object(LIMITERS)?.get_by_name(shard)?;
-        let mut response = stub.fetch_with_str(url).await?;
-        if response.status_code() != 200 {
-            return Err(worker::Error::RustError("the limiter object refused".to_owned()));
-        }
-        response.json::<BucketAnswer>().await
-    };
-    let answered = metrics::timed(Object::Limiter, within(OBJECT, call)).await;
-    answered.map_err(|_| ErrorCode::StateUnavailable.into())
+async fn call(env: &Env, name: String, url: String, repeatable: Repeatable) -> Result<BucketAnswer, Refused> {
+    let call = StateCall { kind: ObjectKind::Limiter, name, url, body: None };
+    state::ask(env, OBJECT, &call, repeatable).await.map_err(|_| ErrorCode::StateUnavailable.into())
 }

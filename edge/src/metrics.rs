@@ -6,29 +6,9 @@ use crate::{clock, feed, watch};
 use core::fmt::Write as _;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::limiter::rule::BucketKind;
+use margrave_shared::wire::state_call::ObjectKind;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-
-/// A kind of object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Object {
-    /// Sessions.
-    Account,
-    /// Attempts.
-    Limiter,
-    /// Endings and keys.
-    Feed,
-}
-
-impl Object {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Account => "account",
-            Self::Limiter => "limiter",
-            Self::Feed => "feed",
-        }
-    }
-}
 
 /// Upper bounds of what calls of objects took, in milliseconds.
 const BOUNDS_MS: [i64; 8] = [1, 2, 5, 10, 25, 50, 100, 200];
@@ -48,7 +28,7 @@ struct Numbers {
     decisions: BTreeMap<&'static str, u64>,
     /// Of what went to the origin: what came back in place of its answer.
     instead: BTreeMap<&'static str, u64>,
-    calls: BTreeMap<Object, Calls>,
+    calls: BTreeMap<ObjectKind, Calls>,
     limited: BTreeMap<&'static str, u64>,
     sprayed: u64,
 }
@@ -87,7 +67,10 @@ pub(crate) fn sprayed() {
 }
 
 /// Calls an object and notes how long that took, and whether it failed.
-pub(crate) async fn timed<T, E>(object: Object, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+pub(crate) async fn timed<T, E>(
+    object: ObjectKind,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let began = clock::wall();
     let result = call.await;
     let took_ms = clock::wall().since(began).max(0);
@@ -202,7 +185,7 @@ mod tests {
         let numbers = Numbers {
             decisions: BTreeMap::from([("invalid_token", 2), ("passed", 7)]),
             instead: BTreeMap::from([("upstream_timeout", 1)]),
-            calls: BTreeMap::from([(Object::Limiter, calls)]),
+            calls: BTreeMap::from([(ObjectKind::Limiter, calls)]),
             limited: BTreeMap::from([("address", 4)]),
             sprayed: 0,
         };

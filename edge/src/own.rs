@@ -1,9 +1,9 @@
 //! `E/.margrave/…`: the edge's own routes.
 
-use crate::config::{ACCOUNTS, Isolates};
+use crate::config::Isolates;
 use crate::gate::Corridor;
 use crate::respond::Refused;
-use crate::{body, clock, feed, metrics, refusals, sessions, verify};
+use crate::{body, clock, feed, metrics, refusals, sessions, state, verify};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::event::MAX_PUSH_BYTES;
 use margrave_shared::header::{Credential, FEED_LATER, FEED_POSITION, read_authorization};
@@ -97,7 +97,9 @@ pub(crate) fn json(value: &serde_json::Value) -> Result<Response, ErrorCode> {
 async fn health(corridor: &Corridor) -> Result<Response, ErrorCode> {
     let view = feed::fresh(corridor, OnStateFailure::Closed).await?;
     view.keys(clock::now())?;
-    corridor.env.durable_object(ACCOUNTS).map_err(|_| ErrorCode::StateUnavailable)?;
+    if !state::is_there(&corridor.env) {
+        return Err(ErrorCode::StateUnavailable);
+    }
     json(&serde_json::json!({ "status": "ok" }))
 }
 

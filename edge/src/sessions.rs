@@ -1,14 +1,14 @@
 //! The isolate's view of sessions. "Alive" may be believed until its deadline, since activity only moves the deadline
 //! forward and endings come by the feed; "over" may not, so the object is asked.
 
-use crate::budget::{OBJECT, within};
+use crate::budget::OBJECT;
 use crate::clock;
-use crate::config::{ACCOUNTS, AccountObjects, EdgeConfig};
+use crate::config::{AccountObjects, EdgeConfig};
 use crate::feed;
 use crate::gate::Corridor;
 use crate::generations::Generations;
-use crate::metrics::{self, Object};
 use crate::objects::account::{ContactAnswer, ContactQuery};
+use crate::state::{self, Repeatable};
 use crate::verify::Verified;
 use margrave_shared::claims::{PermissionClaims, SessionLimits};
 use margrave_shared::error::ErrorCode;
@@ -17,6 +17,7 @@ use margrave_shared::route_policy::RoutePolicy;
 use margrave_shared::session::Contact;
 use margrave_shared::session::policy::touch_window_ms;
 use margrave_shared::time::UnixMs;
+use margrave_shared::wire::state_call::{ObjectKind, StateCall};
 use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -150,16 +151,9 @@ fn touch_later(corridor: &Corridor, key: String, query: ContactQuery) {
 }
 
 async fn ask(env: &Env, config: &EdgeConfig, query: &ContactQuery) -> Result<ContactAnswer, ()> {
-    let call = async {
-        let object = query.place.object(config.account_objects);
-        let stub = env.durable_object(ACCOUNTS)?.get_by_name(&object)?;
-        let mut response = stub.fetch_with_str(&query.print()).await?;
-        if response.status_code() != 200 {
-            return Err(worker::Error::RustError("the account object refused".to_owned()));
-        }
-        response.json::<ContactAnswer>().await
-    };
-    metrics::timed(Object::Account, within(OBJECT, call)).await.map_err(|_| ())
+    let name = query.place.object(config.account_objects);
+    let call = StateCall { kind: ObjectKind::Account, name, url: query.print(), body: None };
+    state::ask(env, OBJECT, &call, Repeatable::Yes).await.map_err(|_| ())
 }
 
 /// What the account object knows, for a refresh: when the session was last touched, or that it is over.

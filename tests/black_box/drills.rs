@@ -20,6 +20,19 @@ impl System {
     }
 }
 
+/// What is decided of a request in the end: on a busy machine an object may miss its 200 ms now and then, and the answer
+/// then is 503.
+async fn decided(system: &System, token: &str) -> Answer {
+    for _ in 0..20 {
+        let answer = system.call("/api/x", token).await;
+        if answer.status != 503 {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("nothing but 503 for two seconds");
+}
+
 async fn drill_edge(settings: &[&str]) -> System {
     up_with(settings, &["--edge-build", "drill"]).await
 }
@@ -174,8 +187,8 @@ async fn an_issuer_that_is_silent_for_longer_than_allowed_closes_the_edge_and_it
     // Within what may be stale tokens pass, and what was ended stays so.
     for seconds in [60, 200, 280] {
         system.clock(Duration::from_secs(seconds)).await;
-        system.call("/api/x", &token).await.expect(200);
-        system.call("/api/x", &ended.access).await.expect(401);
+        decided(&system, &token).await.expect(200);
+        decided(&system, &ended.access).await.expect(401);
     }
     for seconds in [340, 1800, 3600] {
         system.clock(Duration::from_secs(seconds)).await;

@@ -14,6 +14,7 @@
 mod answers_of_an_origin;
 mod canaries;
 mod crashes;
+mod deployment;
 mod drills;
 mod forged;
 mod http;
@@ -29,8 +30,12 @@ mod origin_modules;
 mod push;
 mod refresh;
 mod revocation;
+// systemd's units are Linux's.
+#[cfg(target_os = "linux")]
+mod rolling_upgrade;
 mod route_options;
 mod session_timeouts;
+mod several_gates;
 mod signature_cases;
 mod smuggling;
 mod strange_paths_and_headers;

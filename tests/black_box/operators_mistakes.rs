@@ -1,8 +1,8 @@
 //! What an operator is told who has mistyped something: at once, the place and the mend.
 
+use crate::deployment::{authority, workerd};
 use crate::http::get;
 use crate::system::{free_address, new_state, refused_start, up};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -40,14 +40,6 @@ async fn a_wrong_start_ends_at_once_and_names_the_mend() {
     }
 }
 
-/// workerd's own program.
-fn workerd() -> std::path::PathBuf {
-    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("node_modules/@cloudflare");
-    let mut found =
-        std::fs::read_dir(packages).unwrap().flatten().map(|entry| entry.path().join("bin/workerd"));
-    found.find(|path| path.exists()).expect("workerd")
-}
-
 #[tokio::test]
 async fn an_edge_started_by_hand_names_the_secrets_that_are_missing_and_needs_no_others() {
     let system = up(&[]).await;
@@ -59,9 +51,11 @@ async fn an_edge_started_by_hand_names_the_secrets_that_are_missing_and_needs_no
         }
     }
     let here = free_address();
-    let config = std::fs::read_to_string(folder.join("config.capnp")).unwrap();
-    let config = config.replace(system.fact("edge").trim_start_matches("http://"), &here);
-    std::fs::write(folder.join("config.capnp"), config).unwrap();
+    let addresses = [
+        format!("--socket-addr=http={here}"),
+        format!("--external-addr=issuer={}", authority(system.fact("issuer"))),
+        format!("--external-addr=origin={}", authority(system.fact("origin"))),
+    ];
     let secrets = std::fs::read_to_string(system.edge_folder().join("../secrets.json")).unwrap();
     let secrets: serde_json::Value = serde_json::from_str(&secrets).unwrap();
     let secret = |name: &str| secrets[name].as_str().unwrap().to_owned();
@@ -70,7 +64,7 @@ async fn an_edge_started_by_hand_names_the_secrets_that_are_missing_and_needs_no
     let run = |variables: &[(&str, String)]| {
         let log = std::fs::File::create(folder.join("said.log")).unwrap();
         let mut command = Command::new(workerd());
-        command.args(["serve", "config.capnp"]).current_dir(&folder).stdin(Stdio::null());
+        command.args(["serve", "config.capnp"]).args(&addresses).current_dir(&folder).stdin(Stdio::null());
         for name in ["EDGE_OVERRIDES", "EDGE_SIGNING_KEY", "HOP_KEY", "LIMITER_KEY"] {
             command.env_remove(name);
         }

@@ -1,7 +1,7 @@
 //! Refresh tokens rotate; reuse ends the family.
 
 use crate::http::{Answer, get, together};
-use crate::system::{System, up, up_with};
+use crate::system::{System, new_database, up, up_with};
 use std::collections::BTreeSet;
 
 /// Fifty uses of one token at once, at all the issuers in turn.
@@ -40,14 +40,7 @@ async fn fifty_parallel_uses_on_sqlite() {
 
 #[tokio::test]
 async fn fifty_parallel_uses_on_postgresql() {
-    let url = std::env::var("TEST_POSTGRES_URL").expect("run `cargo xtask test`");
-    let (server, _) = url.rsplit_once('/').unwrap();
-    // Every system has a database of its own.
-    let name = format!("blackbox{}", std::process::id());
-    let made =
-        std::process::Command::new("psql").args([&url, "-c", &format!("CREATE DATABASE {name}")]).output();
-    assert!(made.unwrap().status.success(), "psql is needed to make a database");
-    let system = up_with(&[], &["--postgres", &format!("{server}/{name}")]).await;
+    let system = up_with(&[], &["--postgres", &new_database()]).await;
     parallel_uses_leave_no_two_live_children(system).await;
 }
 

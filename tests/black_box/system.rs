@@ -4,6 +4,7 @@ use crate::http::{Answer, basic, get, post_form, post_json};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -37,9 +38,23 @@ impl Drop for System {
 
 /// An address where nobody listens. Below the ports of outgoing connections, which may take any of those at any time.
 pub(crate) fn free_address() -> String {
-    let first = 10_000 + std::process::id() % 10_000;
+    /// Two that are asked for before the first is listened on must not be the same.
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let first = 10_000 + std::process::id() % 10_000 + GIVEN.fetch_add(1, Ordering::Relaxed);
     let mut addresses = (first..20_000).map(|port| format!("127.0.0.1:{port}"));
     addresses.find(|address| std::net::TcpListener::bind(address).is_ok()).expect("a free port")
+}
+
+/// The URL of a new PostgreSQL database: every system has its own.
+pub(crate) fn new_database() -> String {
+    let url = std::env::var("TEST_POSTGRES_URL").expect("run `cargo xtask test`");
+    let (server, _) = url.rsplit_once('/').unwrap();
+    let name = format!("blackbox{}", std::process::id());
+    // Of template1 nobody can make one while somebody else looks into it.
+    let make = format!("CREATE DATABASE {name} TEMPLATE template0");
+    let made = std::process::Command::new("psql").args([&url, "-c", &make]).output().expect("psql");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    format!("{server}/{name}")
 }
 
 pub(crate) fn new_state() -> PathBuf {
@@ -145,8 +160,13 @@ impl System {
         refused_start(&arguments.filter(|text| fresh || *text != "--fresh").collect::<Vec<_>>()).await
     }
 
-    /// The issuer's program on this system's database.
-    fn margrave(&self) -> Command {
+    /// The issuer's program.
+    pub(crate) fn program(&self) -> PathBuf {
+        PathBuf::from(std::env::var("MARGRAVE_XTASK").unwrap()).with_file_name("margrave")
+    }
+
+    /// What makes it work on this system's database.
+    pub(crate) fn issuer_environment(&self) -> Vec<(&'static str, String)> {
         let secrets = std::fs::read_to_string(self.state.join("secrets.json")).unwrap();
         let secrets: Value = serde_json::from_str(&secrets).unwrap();
         let option = self.arguments.iter().position(|text| text == "--postgres");
@@ -154,17 +174,19 @@ impl System {
             || format!("sqlite:{}", self.state.join("issuer.db").display()),
             |at| self.arguments[at + 1].clone(),
         );
-        let program = PathBuf::from(std::env::var("MARGRAVE_XTASK").unwrap()).with_file_name("margrave");
-        let mut command = Command::new(program);
-        command
-            // It would be taken for a setting.
-            .env_remove("MARGRAVE_XTASK")
-            .env("MARGRAVE_PUBLIC_URL", self.fact("issuer"))
-            .env("MARGRAVE_DATABASE_URL", database)
-            .env("MARGRAVE_DIRECT", "true")
-            .env("MARGRAVE_LOG", "warn")
-            .env("MARGRAVE_MASTER_KEY", secrets["master_key"].as_str().unwrap())
-            .stdin(Stdio::null());
+        vec![
+            ("MARGRAVE_PUBLIC_URL", self.fact("issuer").to_owned()),
+            ("MARGRAVE_DATABASE_URL", database),
+            ("MARGRAVE_DIRECT", "true".to_owned()),
+            ("MARGRAVE_LOG", "warn".to_owned()),
+            ("MARGRAVE_MASTER_KEY", secrets["master_key"].as_str().unwrap().to_owned()),
+        ]
+    }
+
+    fn margrave(&self) -> Command {
+        let mut command = Command::new(self.program());
+        // It would be taken for a setting.
+        command.env_remove("MARGRAVE_XTASK").envs(self.issuer_environment()).stdin(Stdio::null());
         command
     }
 

@@ -31,6 +31,10 @@ pub(crate) struct EdgePlan<'a> {
     pub(crate) secrets: &'a Secrets,
 }
 
+/// What an edge in one process is, and what every process of an edge is made of: the files that deployments start from.
+const EDGE_ALONE: &str = include_str!("../../deploy/edge/alone.capnp");
+const WORKER: &str = include_str!("../../deploy/edge/worker.capnp");
+
 /// The audience of the demo's service.
 pub(crate) const AUDIENCE: &str = "margrave-demo";
 
@@ -101,6 +105,9 @@ pub(crate) async fn start(tools: &Tools, plan: &EdgePlan<'_>) -> Outcome<Process
     let mut command = Command::new(tools.workerd()?);
     command
         .args(["serve", "--experimental", "config.capnp"])
+        .args(["--socket-addr", &format!("http=127.0.0.1:{}", plan.port)])
+        .args(["--external-addr", &format!("issuer={}", address(authority(plan.issuer)?))])
+        .args(["--external-addr", &format!("origin={}", address(authority(plan.origin)?))])
         .current_dir(&plan.folder)
         .env("EDGE_OVERRIDES", &plan.overrides)
         .env("EDGE_SIGNING_KEY", &plan.secrets.edge_signing_key)
@@ -168,9 +175,6 @@ fn write_files(plan: &EdgePlan<'_>, origins: &[NamedOrigin]) -> Outcome<()> {
          [revocations]\nisolates = \"one\"\n{ROUTES}"
     );
     write_private(&folder.join("edge.toml"), &toml)?;
-    let port = plan.port;
-    let issuer = address(authority(issuer)?);
-    let origin = address(authority(origin)?);
     let list = |line: fn(&NamedOrigin) -> String| origins.iter().map(line).collect::<String>();
     let services = list(|o| {
         format!("    (name = \"origin-{}\", external = (address = \"{}\", http = ())),\n", o.name, o.address)
@@ -181,50 +185,10 @@ fn write_files(plan: &EdgePlan<'_>, origins: &[NamedOrigin]) -> Outcome<()> {
             "    (name = \"ORIGIN_{upper}\", service = \"origin-{name}\"),\n    (name = \"{secret}\", fromEnvironment = \"{secret}\"),\n"
         )
     });
-    let config = format!(
-        r#"using Workerd = import "/workerd/workerd.capnp";
-
-const config :Workerd.Config = (
-  services = [
-    (name = "edge", worker = .edge),
-    (name = "issuer", external = (address = "{issuer}", http = ())),
-    (name = "origin", external = (address = "{origin}", http = ())),
-{services}    (name = "objects", disk = (path = "objects", writable = true)),
-  ],
-  sockets = [(name = "http", address = "127.0.0.1:{port}", http = (), service = "edge")],
-);
-
-const edge :Workerd.Worker = (
-  modules = [
-    (name = "entry.js", esModule = embed "entry.js"),
-    (name = "carry.js", esModule = embed "carry.js"),
-    (name = "stream.js", esModule = embed "stream.js"),
-    (name = "index.js", esModule = embed "index.js"),
-    (name = "index_bg.wasm", wasm = embed "index_bg.wasm"),
-    (name = "edge.toml", text = embed "edge.toml"),
-  ],
-  compatibilityDate = "2026-11-01",
-  durableObjectNamespaces = [
-    (className = "AccountObject", uniqueKey = "margrave-accounts", enableSql = true),
-    (className = "LimiterObject", uniqueKey = "margrave-limiters", enableSql = true),
-    (className = "FeedObject", uniqueKey = "margrave-feed", enableSql = true),
-  ],
-  durableObjectStorage = (localDisk = "objects"),
-  bindings = [
-    (name = "ACCOUNTS", durableObjectNamespace = "AccountObject"),
-    (name = "LIMITERS", durableObjectNamespace = "LimiterObject"),
-    (name = "FEED", durableObjectNamespace = "FeedObject"),
-    (name = "ISSUER", service = "issuer"),
-    (name = "ORIGIN", service = "origin"),
-    (name = "EDGE_OVERRIDES", fromEnvironment = "EDGE_OVERRIDES"),
-    (name = "EDGE_SIGNING_KEY", fromEnvironment = "EDGE_SIGNING_KEY"),
-    (name = "HOP_KEY", fromEnvironment = "HOP_KEY"),
-    (name = "LIMITER_KEY", fromEnvironment = "LIMITER_KEY"),
-    (name = "METRICS_KEY", fromEnvironment = "METRICS_KEY"),
-{bindings}  ],
-);
-"#
-    );
+    let config = EDGE_ALONE
+        .replace("    # further origins\n", &services)
+        .replace("    # bindings of further origins\n", &bindings);
+    write_private(&folder.join("worker.capnp"), WORKER)?;
     write_private(&folder.join("config.capnp"), &config)
 }
 

@@ -5,41 +5,11 @@ use super::{Schema, answer, number, parameters, sorted, text};
 use crate::clock;
 use margrave_shared::device::{DeviceRow, LIFE_S};
 use margrave_shared::limiter::gcra::{Bucket, Empty, Limit};
+use margrave_shared::limiter::pair::{Act, Counting, Pair};
 use margrave_shared::limiter::rule::BucketKind;
 use margrave_shared::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
-
-/// What is done to a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Act {
-    /// Take an attempt.
-    Take,
-    /// Take the attempt that was just taken once more, now by the tight limit.
-    Tighten,
-    /// The attempt was right or not evaluated: it returns to the bucket of wrong ones, not to that of all.
-    GiveBack,
-    /// The attempt was refused elsewhere and never made: it returns to both.
-    Untake,
-}
-
-impl Act {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Take => "take",
-            Self::Tighten => "tighten",
-            Self::GiveBack => "give-back",
-            Self::Untake => "untake",
-        }
-    }
-
-    fn read(text: &str) -> worker::Result<Self> {
-        [Self::Take, Self::Tighten, Self::GiveBack, Self::Untake]
-            .into_iter()
-            .find(|act| act.as_str() == text)
-            .ok_or_else(|| worker::Error::RustError("act".to_owned()))
-    }
-}
 
 /// A known device that an attempt comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,67 +133,9 @@ struct Counted {
     count: String,
 }
 
-/// The two buckets of one key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pair {
-    wrong: Bucket,
-    all: Bucket,
-}
-
-/// How a bucket is counted.
-#[derive(Debug, Clone, Copy)]
-struct Counting {
-    limit: Limit,
-    /// The limit of wrong attempts once it was tightened.
-    tight: Option<Limit>,
-    /// The limit of the second bucket, which counts every outcome; none where right attempts are not bounded.
-    all: Option<Limit>,
-}
-
-impl Counting {
-    /// By which limits the two buckets are counted, as it is stored.
-    fn units(self) -> String {
-        format!("{}/{}", self.limit.attempts, self.all.map_or(0, |all| all.attempts))
-    }
-
-    /// Owing no more than these limits let anybody owe: their window, tight or not.
-    fn bounded(self, pair: Pair, now: UnixMs) -> Pair {
-        Pair {
-            wrong: pair.wrong.bounded(self.limit, now),
-            all: self.all.map_or(pair.all, |all| pair.all.bounded(all, now)),
-        }
-    }
-
-    /// Does something to the bucket of wrong attempts in the units of the tight limit.
-    fn tightly<E>(
-        self,
-        bucket: Bucket,
-        act: impl FnOnce(Bucket, Limit) -> Result<Bucket, E>,
-    ) -> Result<Bucket, E> {
-        let tight = self.tight.unwrap_or(self.limit);
-        let after = act(bucket.rescaled(self.limit.attempts, tight.attempts), tight)?;
-        Ok(after.rescaled(tight.attempts, self.limit.attempts))
-    }
-
-    /// Applies an act. An attempt that one of the two refuses is taken from neither.
-    fn apply(self, pair: Pair, act: Act, now: UnixMs) -> Result<Pair, Empty> {
-        let returned = || self.tightly(pair.wrong, |bucket, limit| Ok::<_, Empty>(bucket.give_back(limit)));
-        let all = |change: fn(Bucket, Limit, UnixMs) -> Result<Bucket, Empty>| match self.all {
-            Some(limit) => change(pair.all, limit, now),
-            None => Ok(pair.all),
-        };
-        Ok(match act {
-            Act::Take => Pair { wrong: pair.wrong.take(self.limit, now)?, all: all(Bucket::take)? },
-            Act::Tighten => {
-                let before = pair.wrong.give_back(self.limit);
-                Pair { wrong: self.tightly(before, |bucket, limit| bucket.take(limit, now))?, ..pair }
-            }
-            Act::GiveBack => Pair { wrong: returned()?, ..pair },
-            Act::Untake => {
-                Pair { wrong: returned()?, all: all(|bucket, limit, _| Ok(bucket.give_back(limit)))? }
-            }
-        })
-    }
+/// By which limits the two buckets are counted, as it is stored.
+fn units(counting: Counting) -> String {
+    format!("{}/{}", counting.limit.attempts, counting.all.map_or(0, |all| all.attempts))
 }
 
 impl DurableObject for LimiterObject {
@@ -243,7 +155,8 @@ impl DurableObject for LimiterObject {
             return answer(&BucketAnswer::default());
         }
         let key = text(&parameters, "key")?;
-        let act = Act::read(text(&parameters, "act")?)?;
+        let act = Act::parse(text(&parameters, "act")?);
+        let act = act.ok_or_else(|| worker::Error::RustError("act".to_owned()))?;
         let window_s = number(&parameters, "window")?;
         let limit = |attempts| {
             Limit::new(attempts, window_s).map_err(|error| worker::Error::RustError(error.to_string()))
@@ -328,7 +241,7 @@ impl LimiterObject {
             PUT,
             vec![
                 key.into(),
-                counting.units().into(),
+                units(counting).into(),
                 pair.wrong.0.to_string().into(),
                 pair.all.0.to_string().into(),
                 sorted(full_at.0).into(),
@@ -357,69 +270,5 @@ impl LimiterObject {
         sql.exec(PUT_DEVICE, vec![key.into(), count.to_string().into(), forget_at.into()])?;
         sql.exec(DROP_DEVICES, vec![sorted(now.0).into()])?;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: UnixMs = UnixMs(1_800_000_000_000);
-    const FULL: Pair = Pair { wrong: Bucket::FULL, all: Bucket::FULL };
-
-    fn counting(attempts: i64, window_s: i64, tight: Option<i64>) -> Counting {
-        let limit = |attempts| Limit::new(attempts, window_s).unwrap();
-        Counting { limit: limit(attempts), tight: tight.map(limit), all: Some(limit(attempts * 10)) }
-    }
-
-    #[test]
-    fn right_attempts_are_bounded_too_and_refused_ones_cost_nothing() {
-        let counting = counting(2, 60, None);
-        let mut pair = FULL;
-        for _ in 0..20 {
-            pair = counting.apply(pair, Act::Take, NOW).unwrap();
-            pair = counting.apply(pair, Act::GiveBack, NOW).unwrap();
-        }
-        let refused = counting.apply(pair, Act::Take, NOW).unwrap_err();
-        assert_eq!(refused.retry_after_ms, 3000, "a twentieth of the window");
-        let pair = counting.apply(pair, Act::Untake, NOW).unwrap();
-        assert!(counting.apply(pair, Act::Take, NOW).is_ok());
-    }
-
-    #[test]
-    fn a_merchants_right_attempts_are_not_bounded() {
-        let counting = Counting { all: None, ..counting(2, 60, None) };
-        let mut pair = FULL;
-        for _ in 0..100 {
-            pair = counting.apply(pair, Act::Take, NOW).unwrap();
-            pair = counting.apply(pair, Act::GiveBack, NOW).unwrap();
-        }
-        assert_eq!(counting.apply(pair, Act::Take, NOW).map(|_| ()), Ok(()));
-    }
-
-    #[test]
-    fn a_tightened_address_has_few_attempts_and_gets_whole_ones_back() {
-        let (loose, tight) = (counting(30, 300, None), counting(30, 300, Some(3)));
-        let mut pair = FULL;
-        let mut admitted = 0;
-        for _ in 0..10 {
-            let Ok(taken) = loose.apply(pair, Act::Take, NOW) else { continue };
-            match tight.apply(taken, Act::Tighten, NOW) {
-                Ok(after) => (pair, admitted) = (after, admitted + 1),
-                // Refused: the ordinary attempt is what it has to give back.
-                Err(_) => pair = loose.apply(taken, Act::Untake, NOW).unwrap(),
-            }
-        }
-        assert_eq!(admitted, 3);
-        // A right attempt gives back what it took.
-        let before = pair;
-        let later = UnixMs(NOW.0 + 100_000);
-        let taken = loose.apply(pair, Act::Take, later).unwrap();
-        let taken = tight.apply(taken, Act::Tighten, later).unwrap();
-        let back = tight.apply(taken, Act::GiveBack, later).unwrap();
-        assert_eq!(back.wrong, before.wrong);
-        // So does one that was refused elsewhere, to both.
-        let back = tight.apply(taken, Act::Untake, later).unwrap();
-        assert_eq!(back.wrong, before.wrong);
     }
 }

@@ -5,6 +5,7 @@ mod admin;
 mod applications;
 mod edges;
 mod keys;
+mod listener;
 mod merchants;
 mod serve;
 

@@ -3,6 +3,7 @@
 
 use super::context::Caller;
 use super::error::ApiError;
+use super::peer::Peer;
 use crate::app::App;
 use crate::edges::{EdgeCall, verify_call};
 use axum::body::Body;
@@ -16,7 +17,7 @@ use margrave_shared::id::RequestId;
 use margrave_shared::json::Json;
 use margrave_shared::wire::device::DeviceClaim;
 use margrave_shared::wire::session_seen::SessionSeen;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ impl FromRequest<Arc<App>> for Incoming {
         let late = |_| ApiError::new(ErrorCode::InvalidRequest);
         let body = tokio::time::timeout(BODY_TIMEOUT, read(body)).await.map_err(late)??;
         let mut caller = Caller {
-            address: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
+            address: parts.extensions.get::<ConnectInfo<Peer>>().and_then(|peer| peer.0.0),
             request_id: parts.extensions.get::<RequestId>().cloned(),
             idempotency_key: text(&parts.headers, "idempotency-key").map(str::to_owned),
             ..Caller::default()

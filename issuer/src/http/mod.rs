@@ -5,4 +5,5 @@ pub(crate) mod context;
 pub(crate) mod error;
 pub(crate) mod incoming;
 pub(crate) mod layers;
+pub(crate) mod peer;
 pub(crate) mod to_edge;

@@ -50,7 +50,7 @@ pub(crate) async fn next_batch(app: &App, edge: &EdgeId, poll: &Poll) -> Result<
         let news = app.feed.wait();
         let (batch, continues) = read(app, poll, MAX_EVENTS).await?;
         let news_now = !continues || !batch.events.is_empty() || batch.to > poll.after;
-        if wait.is_zero() || news_now || waiting.is_elapsed() {
+        if wait.is_zero() || news_now || waiting.is_elapsed() || app.feed.is_stopping() {
             break batch;
         }
         tokio::select! {

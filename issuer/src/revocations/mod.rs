@@ -16,6 +16,7 @@ use margrave_shared::id::uuid_v4;
 use margrave_shared::revocation::{Cursor, remembered_until};
 use margrave_shared::time::UnixMs;
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -23,12 +24,24 @@ use tokio::sync::futures::Notified;
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
     news: Notify,
+    stopping: AtomicBool,
 }
 
 impl Feed {
     /// Tells waiting polls to look.
     pub(crate) fn notify(&self) {
         self.news.notify_waiters();
+    }
+
+    /// Lets waiting polls end with what they have: this process stops.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.news.notify_waiters();
+    }
+
+    /// Whether this process stops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// For news of this process, from this call on.

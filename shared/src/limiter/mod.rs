@@ -1,6 +1,7 @@
 //! Limits on attempts: an exact bucket, and which buckets an attempt draws from.
 
 pub mod gcra;
+pub mod pair;
 pub mod rule;
 
 pub use gcra::{Bucket, Limit};

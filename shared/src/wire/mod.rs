@@ -4,4 +4,5 @@ pub mod credentials;
 pub mod device;
 pub mod report;
 pub mod session_seen;
+pub mod state_call;
 pub mod token;
