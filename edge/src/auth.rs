@@ -54,19 +54,29 @@ fn kind_of(method: &str, path: &str) -> Option<Kind> {
             | "/v1/sessions"
             | "/api/version"
             | "/api/Version"
+            | "/v1/status-lists"
             | "/openapi.json",
         )
         | ("POST", "/v1/accounts" | "/v1/logout") => Kind::Plain,
+        ("GET" | "HEAD", path) if path.strip_prefix("/v1/status-lists/").is_some_and(is_list) => Kind::Plain,
         // Bounded, since each is written down for good.
         ("DELETE", "/v1/devices") => Kind::Guessable,
-        ("DELETE", path) if path.strip_prefix("/v1/sessions/").is_some_and(|sid| !sid.contains('/')) => {
-            Kind::Plain
-        }
+        ("DELETE", path) if below(path, "/v1/sessions/") => Kind::Plain,
         ("POST", "/v1/factors/credentials") => Kind::Credentials,
         ("POST", "/oauth/token") => Kind::Token,
         ("POST", "/oauth/revoke" | "/oauth/introspect" | "/v1/password") => Kind::Guessable,
         _ => return None,
     })
+}
+
+/// Whether this names a status list: its epoch and its number.
+fn is_list(rest: &str) -> bool {
+    rest.split_once('/').is_some_and(|(epoch, list)| !epoch.is_empty() && !list.contains('/'))
+}
+
+/// Whether a path is a folder's and one more name.
+fn below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|name| !name.contains('/'))
 }
 
 /// How long the issuer may take: a login waits for its turn to be hashed.

@@ -120,7 +120,7 @@ impl FeedView {
 
     /// What ended a token, if anything did.
     pub(crate) fn ending_of(&self, verified: &Verified) -> Option<&'static str> {
-        self.ended.ending_of(&verified.claims, &verified.kid)
+        self.ended.ending_of(&verified.claims.concerned(&verified.kid))
     }
 
     /// Whether a session was ended.

@@ -11,6 +11,7 @@ use crate::outbound::Fetcher;
 use crate::passwords::Kdf;
 use crate::revocations::{self, Feed, Propagation};
 use crate::storage::{Db, migrate};
+use crate::tokens::StatusLists;
 use margrave_shared::id::uuid_v4;
 use margrave_shared::jwk::schedule::Rotation;
 use margrave_shared::secret::SecretKey;
@@ -37,6 +38,10 @@ pub(crate) struct App {
     pub(crate) feed: Feed,
     /// How far the edges have been told.
     pub(crate) propagation: Propagation,
+    /// In which order tokens stand in status lists.
+    pub(crate) status_key: SecretKey,
+    /// Status lists.
+    pub(crate) status_lists: StatusLists,
     /// Calls to others.
     pub(crate) fetcher: Fetcher,
     /// The issuer's name.
@@ -74,6 +79,8 @@ impl App {
             kdf: Kdf::new(&config.password, entropy.bytes(), entropy.bytes())?,
             feed: Feed::default(),
             propagation: Propagation::default(),
+            status_key: master_key.derive("status lists"),
+            status_lists: StatusLists::default(),
             fetcher: Fetcher::new()?,
             public_url: config.public_url.clone(),
             direct: config.direct,

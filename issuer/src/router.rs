@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::http::layers;
-use crate::{accounts, admin, edges, factors, keys, oauth, sessions};
+use crate::{accounts, admin, edges, factors, keys, oauth, sessions, tokens};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
@@ -19,6 +19,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/oauth/token", post(oauth::routes::token))
         .route("/oauth/revoke", post(oauth::routes::revocation))
         .route("/oauth/introspect", post(oauth::routes::introspection))
+        .route("/v1/status-lists", get(tokens::status_routes::all))
+        .route("/v1/status-lists/{epoch}/{list}", get(tokens::status_routes::list))
         // People.
         .route("/v1/factors/credentials", post(factors::routes::credentials))
         .route("/v1/accounts", post(accounts::routes::create))

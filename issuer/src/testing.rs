@@ -45,8 +45,18 @@ fn config() -> Config {
 impl World {
     /// A new world on a database.
     pub(crate) async fn new(db: Db) -> Self {
+        Self::with(db, config()).await
+    }
+
+    /// The same with status lists.
+    pub(crate) async fn with_status_lists(db: Db) -> Self {
+        let mut config = config();
+        config.token.status_lists = true;
+        Self::with(db, config).await
+    }
+
+    async fn with(db: Db, config: Config) -> Self {
         let clock = Arc::new(AtomicI64::new(START_MS));
-        let config = config();
         let app = start(&config, db, &clock).await;
         let caller = Caller::operator();
         let permissions = parse_scope("read write security").unwrap();

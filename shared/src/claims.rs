@@ -9,6 +9,7 @@
 use crate::id::{AccountId, AppointmentId, ClientId, GrantId, KeyId, MerchantId, SessionId, TokenId};
 use crate::json::Json;
 use crate::permission::{Factor, Permission, parse_scope, print_scope};
+use crate::token::status_list::StatusPlace;
 use crate::user_type::UserType;
 use crate::x_address::XAddress;
 use serde::{Serialize, Serializer};
@@ -157,6 +158,9 @@ pub struct PermissionClaims {
     /// Proof-of-possession binding (`cnf`, RFC 9449 §6): the key's thumbprint.
     #[serde(rename = "cnf", serialize_with = "cnf_object", skip_serializing_if = "Option::is_none")]
     pub jkt: Option<String>,
+    /// Its place in a status list. Written for verifiers that are not ours; our own follow the feed and do not read it.
+    #[serde(serialize_with = "status_object", skip_serializing_if = "Option::is_none")]
+    pub status: Option<StatusPlace>,
 }
 
 fn scope_text<S: Serializer>(scope: &BTreeSet<Permission>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -167,6 +171,12 @@ fn scope_text<S: Serializer>(scope: &BTreeSet<Permission>, serializer: S) -> Res
 #[expect(clippy::ref_option, reason = "the signature is serde's")]
 fn cnf_object<S: Serializer>(jkt: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(jkt.iter().map(|jkt| ("jkt", jkt)))
+}
+
+// As above.
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+fn status_object<S: Serializer>(status: &Option<StatusPlace>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(status.iter().map(|place| ("status_list", place)))
 }
 
 /// A security token's claims: this factor of this account was verified at this time.
@@ -330,6 +340,7 @@ impl PermissionClaims {
             cabinet: cabinet(json)?,
             act: actor(json)?,
             jkt: confirmation(json)?,
+            status: None,
             iss: common.iss,
             aud: common.aud,
             iat: common.iat,

@@ -2,7 +2,7 @@
 
 use crate::claims::PermissionClaims;
 use crate::event::{Batch, Ended, Event};
-use crate::id::{Kid, SessionId};
+use crate::id::{AccountId, AppointmentId, GrantId, KeyId, Kid, SessionId};
 use crate::time::UnixMs;
 use crate::token::expect::LEEWAY_S;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,44 @@ pub struct RevocationSet {
     by_kind: HashMap<&'static str, HashMap<String, Entry>>,
     /// When each entry may be forgotten, soonest first.
     deaths: BTreeMap<i64, Vec<(&'static str, String)>>,
+}
+
+/// What of a token an ending may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concerned<'a> {
+    /// The key that signed it.
+    pub kid: &'a str,
+    /// The token's id.
+    pub jti: &'a str,
+    /// Its session.
+    pub sid: Option<&'a str>,
+    /// The account of the person who acts.
+    pub person: Option<&'a str>,
+    /// The account's generation when it was minted.
+    pub generation: Option<i64>,
+    /// The merchant key it came from.
+    pub key_id: Option<&'a str>,
+    /// The application's grant it came from.
+    pub grant_id: Option<&'a str>,
+    /// The appointment it acts by.
+    pub appointment_id: Option<&'a str>,
+}
+
+impl PermissionClaims {
+    /// What of this token an ending may name.
+    pub fn concerned<'a>(&'a self, kid: &'a Kid) -> Concerned<'a> {
+        let appointment = self.cabinet.as_ref().and_then(|cabinet| cabinet.appointment_id.as_ref());
+        Concerned {
+            kid: kid.as_str(),
+            jti: self.jti.as_str(),
+            sid: self.sid.as_ref().map(SessionId::as_str),
+            person: self.person().map(AccountId::as_str),
+            generation: self.generation,
+            key_id: self.key_id.as_ref().map(KeyId::as_str),
+            grant_id: self.grant_id.as_ref().map(GrantId::as_str),
+            appointment_id: appointment.map(AppointmentId::as_str),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,31 +115,23 @@ impl RevocationSet {
         self.has("signing_key", kid.as_str())
     }
 
-    /// What ended this token, if anything did.
-    pub fn ending_of(&self, claims: &PermissionClaims, kid: &Kid) -> Option<&'static str> {
+    /// What ended a token, if anything did.
+    pub fn ending_of(&self, token: &Concerned<'_>) -> Option<&'static str> {
         let named = [
-            ("signing_key", Some(kid.as_str())),
-            ("token", Some(claims.jti.as_str())),
-            ("session", claims.sid.as_ref().map(SessionId::as_str)),
-            ("key", claims.key_id.as_ref().map(crate::id::KeyId::as_str)),
-            ("grant", claims.grant_id.as_ref().map(crate::id::GrantId::as_str)),
-            (
-                "appointment",
-                claims
-                    .cabinet
-                    .as_ref()
-                    .and_then(|c| c.appointment_id.as_ref())
-                    .map(crate::id::AppointmentId::as_str),
-            ),
+            ("signing_key", Some(token.kid)),
+            ("token", Some(token.jti)),
+            ("session", token.sid),
+            ("key", token.key_id),
+            ("grant", token.grant_id),
+            ("appointment", token.appointment_id),
         ];
         if let Some((kind, _)) = named.into_iter().find(|(kind, id)| id.is_some_and(|id| self.has(kind, id)))
         {
             return Some(kind);
         }
-        let person = claims.person()?;
-        let entry = self.by_kind.get("account")?.get(person.as_str())?;
+        let entry = self.by_kind.get("account")?.get(token.person?)?;
         // A token without a generation is older than any.
-        (claims.generation.unwrap_or(-1) < entry.generation).then_some("account")
+        (token.generation.unwrap_or(-1) < entry.generation).then_some("account")
     }
 
     fn has(&self, kind: &str, id: &str) -> bool {
@@ -223,9 +253,14 @@ mod tests {
         ];
         for (ended, claims, verdict) in table {
             let mut set = RevocationSet::default();
-            assert_eq!(set.ending_of(claims, &kid("d1")), None);
+            assert_eq!(set.ending_of(&claims.concerned(&kid("d1"))), None);
             set.apply(&event(1, 100, ended.clone()));
-            assert_eq!(set.ending_of(claims, &kid("d1")).is_some(), verdict, "{ended:?} {:?}", claims.sub);
+            assert_eq!(
+                set.ending_of(&claims.concerned(&kid("d1"))).is_some(),
+                verdict,
+                "{ended:?} {:?}",
+                claims.sub
+            );
         }
     }
 

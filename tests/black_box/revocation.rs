@@ -1,7 +1,7 @@
 //! What is ended is refused at the edge within a second.
 
 use crate::http::{Answer, get, post_form, send};
-use crate::system::{System, up};
+use crate::system::{System, claims, up};
 use std::time::{Duration, Instant};
 
 /// The bound on revocation.
@@ -87,4 +87,39 @@ async fn one_token_is_revoked_in_every_spelling() {
     // An unknown token is no error.
     let nonsense = [("token", "nonsense"), ("client_id", system.fact("client_id"))];
     post_form(&system.edge("/auth/oauth/revoke"), &[], &nonsense).await.expect(200);
+}
+
+/// For verifiers that do not follow the feed: a list with a bit for each token, through the edge.
+#[tokio::test]
+async fn a_status_list_tells_strangers_within_seconds() {
+    let system = up(&["issuer.token.status_lists=true"]).await;
+    let (stays, goes) = (system.key_token().await, system.log_in().await.access);
+    let idx = |token: &str| claims(token)["status"]["status_list"]["idx"].as_u64().unwrap() as usize;
+    let uri = claims(&stays)["status"]["status_list"]["uri"].as_str().unwrap().to_owned();
+    let through_edge = uri.replace(system.fact("issuer"), &system.edge("/auth"));
+    let read = async || {
+        let answer = get(&through_edge, &[]).await.expect(200);
+        assert_eq!(answer.header("content-type"), Some("application/statuslist+jwt"));
+        let cached =
+            answer.header("cache-control").unwrap().strip_prefix("public, max-age=").unwrap().to_owned();
+        assert!(cached.parse::<u32>().unwrap() <= 2, "a cache keeps it no longer than the issuer itself");
+        let list = claims(&answer.body);
+        assert_eq!(list["sub"].as_str(), Some(uri.as_str()));
+        let packed = list["status_list"]["lst"].as_str().unwrap();
+        let packed = margrave_shared::base64::decode_url(packed).unwrap();
+        let bits = miniz_oxide::inflate::decompress_to_vec_zlib(&packed).unwrap();
+        [&stays, &goes].map(|token| bits[idx(token) / 8] >> (idx(token) % 8) & 1)
+    };
+    assert_eq!(read().await, [0, 0]);
+    let bearer = format!("Bearer {goes}");
+    send("POST", &system.edge("/auth/v1/logout"), &[("authorization", &bearer)], None).await.expect(204);
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert_eq!(read().await, [0, 1]);
+    let all = get(&system.edge("/auth/v1/status-lists"), &[]).await.expect(200);
+    assert_eq!(all.json()["status_lists"], serde_json::json!([uri]));
+    let lists = through_edge.strip_suffix("/0").unwrap();
+    for nowhere in ["1", "-1", "00", "0/0", "x", "9223372036854775807", "9223372036854775808"] {
+        get(&format!("{lists}/{nowhere}"), &[]).await.expect(404);
+    }
+    get(&through_edge.replace("status-lists/", "status-lists/0"), &[]).await.expect(404);
 }

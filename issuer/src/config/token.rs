@@ -10,11 +10,14 @@ pub(crate) struct TokenConfig {
     pub(crate) permission_ttl_s: i64,
     /// A security token's life in seconds. Default 5 minutes.
     pub(crate) security_ttl_s: i64,
+    /// Whether permission tokens have a place in a status list, for verifiers that are not Margrave's edge. It costs a row for
+    /// each token. Default no.
+    pub(crate) status_lists: bool,
 }
 
 impl Default for TokenConfig {
     fn default() -> Self {
-        Self { permission_ttl_s: 300, security_ttl_s: 300 }
+        Self { permission_ttl_s: 300, security_ttl_s: 300, status_lists: false }
     }
 }
 

@@ -8,7 +8,7 @@ mod seal;
 mod store;
 
 pub(crate) use retire_now::retire_now;
-pub(crate) use ring::KeyRing;
+pub(crate) use ring::{KeyRing, Signer};
 pub(crate) use rotate::{Rotated, rotate, run_rotation};
 pub(crate) use seal::{open, seal};
 

@@ -43,6 +43,11 @@ pub(crate) struct Signer {
 }
 
 impl Signer {
+    /// The key's id.
+    pub(crate) fn kid(&self) -> &Kid {
+        &self.kid
+    }
+
     /// Signs claims.
     pub(crate) fn sign(&self, kind: TokenKind, claims: &impl Serialize) -> Result<String, Failure> {
         let claims =

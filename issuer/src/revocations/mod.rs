@@ -13,7 +13,7 @@ use crate::http::context::Caller;
 use crate::storage::{Db, StorageError, Tx};
 use margrave_shared::event::Ended;
 use margrave_shared::id::uuid_v4;
-use margrave_shared::revocation::{Cursor, remembered_until};
+use margrave_shared::revocation::{Cursor, RevocationSet, remembered_until};
 use margrave_shared::time::UnixMs;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,6 +70,20 @@ pub(crate) async fn noting_endings<T>(work: impl Future<Output = T>) -> (T, Opti
         (done, LAST_ENDING.with(RefCell::take))
     };
     LAST_ENDING.scope(RefCell::default(), noting).await
+}
+
+/// The feed's epoch.
+pub(crate) async fn feed_epoch(tx: &mut Tx) -> Result<String, StorageError> {
+    Ok(store::find_head(tx).await?.epoch)
+}
+
+/// All endings that can still concern a token.
+pub(crate) async fn live_endings(tx: &mut Tx, now: UnixMs) -> Result<RevocationSet, StorageError> {
+    let mut endings = RevocationSet::default();
+    for event in store::find_after(tx, 0, now, i64::MAX).await? {
+        endings.apply(&event);
+    }
+    Ok(endings)
 }
 
 /// Gives the feed a new epoch: every edge loads everything anew. To be done after a restore, since the numbers that

@@ -1,10 +1,13 @@
-//! Minting permission tokens.
+//! Permission tokens: what they say, and their signature.
 
+use super::status::give_place;
 use crate::accounts::Account;
 use crate::app::App;
 use crate::failure::Failure;
+use crate::keys::Signer;
 use crate::merchants::MerchantKey;
 use crate::sessions::Session;
+use crate::storage::Tx;
 use margrave_shared::claims::{PermissionClaims, Subject};
 use margrave_shared::id::{ClientId, MerchantId, TokenId};
 use margrave_shared::permission::{Permission, print_scope};
@@ -14,18 +17,18 @@ use margrave_shared::user_type::UserType;
 use margrave_shared::wire::token::TokenResponse;
 use std::collections::BTreeSet;
 
-/// A token for a merchant key: bound to the merchant only (C3).
-pub(crate) fn mint_for_key(
+/// What a merchant key's token says: bound to the merchant only (C3).
+pub(crate) fn claims_for_key(
     app: &App,
     key: &MerchantKey,
     audience: Vec<String>,
     scope: BTreeSet<Permission>,
     now: UnixMs,
-) -> Result<TokenResponse, Failure> {
+) -> PermissionClaims {
     // A token must not outlive its key.
     let key_left_s = key.expires_at.map_or(i64::MAX, |at| at.since(now) / 1000);
     let ttl_s = app.token_config.permission_ttl_s.min(key_left_s).max(1);
-    let claims = PermissionClaims {
+    PermissionClaims {
         key_id: Some(key.key_id.clone()),
         // RFC 9068 §2.2 wants a client: it is the key.
         client_id: ClientId::parse(key.key_id.as_str()).ok(),
@@ -38,19 +41,18 @@ pub(crate) fn mint_for_key(
             ttl_s,
             now,
         )
-    };
-    answer(app, &claims)
+    }
 }
 
-/// A token for a person in a session.
-pub(crate) fn mint_for_person(
+/// What a token of a person in a session says.
+pub(crate) fn claims_for_person(
     app: &App,
     account: &Account,
     session: &Session,
     audience: Vec<String>,
     scope: BTreeSet<Permission>,
     now: UnixMs,
-) -> Result<TokenResponse, Failure> {
+) -> PermissionClaims {
     let left_s = match session.limits.until_s {
         0 => i64::MAX,
         until_s => until_s - now.seconds(),
@@ -58,7 +60,7 @@ pub(crate) fn mint_for_person(
     let ttl_s = app.token_config.permission_ttl_s.min(left_s).max(1);
     let limited = session.limits.idle_s != 0 || session.limits.until_s != 0;
     let amr: Vec<String> = session.amr.split(' ').map(str::to_owned).collect();
-    let claims = PermissionClaims {
+    PermissionClaims {
         client_id: Some(session.client_id.clone()),
         account_id: Some(account.id.clone()),
         generation: Some(account.generation),
@@ -70,8 +72,7 @@ pub(crate) fn mint_for_person(
         acr: Some(if amr.len() > 1 { "2".to_owned() } else { "1".to_owned() }),
         amr,
         ..blank(app, Subject::Account(account.id.clone()), &account.merchant_id, audience, scope, ttl_s, now)
-    };
-    answer(app, &claims)
+    }
 }
 
 fn blank(
@@ -106,12 +107,29 @@ fn blank(
         cabinet: None,
         act: None,
         jkt: None,
+        status: None,
     }
 }
 
-fn answer(app: &App, claims: &PermissionClaims) -> Result<TokenResponse, Failure> {
+/// Signs a token, and where status lists are published gives it its place in one within the transaction.
+pub(crate) async fn sign(
+    app: &App,
+    tx: &mut Tx,
+    mut claims: PermissionClaims,
+) -> Result<TokenResponse, Failure> {
+    let signer = app.keyring.signer()?;
+    give_place(app, tx, &mut claims, signer.kid()).await?;
+    answer(&signer, &claims)
+}
+
+/// The same for a token without a place.
+pub(crate) fn sign_unlisted(app: &App, claims: &PermissionClaims) -> Result<TokenResponse, Failure> {
+    answer(&app.keyring.signer()?, claims)
+}
+
+fn answer(signer: &Signer, claims: &PermissionClaims) -> Result<TokenResponse, Failure> {
     Ok(TokenResponse {
-        access_token: app.keyring.signer()?.sign(TokenKind::Permission, claims)?,
+        access_token: signer.sign(TokenKind::Permission, claims)?,
         token_type: "Bearer".to_owned(),
         expires_in: claims.exp - claims.iat,
         scope: print_scope(&claims.scope),

@@ -18,6 +18,8 @@ pub enum TokenKind {
     Refresh,
     /// A batch of events for an edge (RFC 8417).
     FeedBatch,
+    /// A status list, for verifiers that do not follow the feed.
+    StatusList,
 }
 
 impl TokenKind {
@@ -28,13 +30,14 @@ impl TokenKind {
             Self::Security => "security+jwt",
             Self::Refresh => "rt+jwt",
             Self::FeedBatch => "secevent+jwt",
+            Self::StatusList => "statuslist+jwt",
         }
     }
 
     /// The longest token of this kind that is read, in bytes.
     pub const fn max_bytes(self) -> usize {
         match self {
-            Self::Permission | Self::Security | Self::Refresh => 8 * 1024,
+            Self::Permission | Self::Security | Self::Refresh | Self::StatusList => 8 * 1024,
             Self::FeedBatch => 1024 * 1024,
         }
     }

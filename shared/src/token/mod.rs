@@ -4,6 +4,7 @@ pub mod compact;
 pub mod expect;
 pub mod header;
 pub mod opaque;
+pub mod status_list;
 pub mod verify;
 
 pub use expect::{Expect, TokenKind};

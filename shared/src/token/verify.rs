@@ -216,6 +216,7 @@ mod tests {
             cabinet: None,
             act: None,
             jkt: None,
+            status: None,
         }
     }
 

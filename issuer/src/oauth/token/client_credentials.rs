@@ -6,7 +6,8 @@ use crate::app::App;
 use crate::audit::{Entry, Outcome};
 use crate::failure::Failure;
 use crate::merchants::{authenticate_key, remember_use};
-use crate::tokens::{choose_audience, mint_for_key};
+use crate::tokens::{choose_audience, claims_for_key, sign, sign_unlisted};
+use margrave_shared::claims::PermissionClaims;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::permission::holds;
 use margrave_shared::time::UnixMs;
@@ -17,15 +18,31 @@ const ACT: &str = "token.client_credentials";
 pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<TokenResponse, Failure> {
     let now = app.clock.now();
     let mut entry = Entry::done(ACT);
-    let granted = judge(app, request, now, &mut entry).await;
-    match &granted {
-        Ok(_) => {}
-        Err(Failure::Denied(denial)) => entry.outcome = Outcome::Refused(denial.reason),
-        Err(_) => return granted,
+    let judged = judge(app, request, now, &mut entry).await;
+    if let Err(Failure::Denied(denial)) = &judged {
+        entry.outcome = Outcome::Refused(denial.reason);
     }
-    // The token is no row: its entry is all there is to make durable before it is handed out.
-    app.audit.write_alone(&app.db, entry, request.caller, now, app.entropy.bytes()).await?;
-    granted
+    let random = app.entropy.bytes();
+    match judged {
+        Ok(claims) if app.token_config.status_lists => {
+            let mut tx = app.db.begin().await?;
+            let signed = sign(app, &mut tx, claims).await?;
+            app.audit.write(&mut tx, entry, request.caller, now, random).await?;
+            tx.commit().await?;
+            Ok(signed)
+        }
+        Ok(claims) => {
+            let signed = sign_unlisted(app, &claims)?;
+            // The token is no row: its entry is all there is to make durable before it is handed out.
+            app.audit.write_alone(&app.db, entry, request.caller, now, random).await?;
+            Ok(signed)
+        }
+        Err(Failure::Denied(denial)) => {
+            app.audit.write_alone(&app.db, entry, request.caller, now, random).await?;
+            Err(Failure::Denied(denial))
+        }
+        Err(other) => Err(other),
+    }
 }
 
 /// The verdict; `entry` learns of whom it is as soon as that is known.
@@ -34,7 +51,7 @@ async fn judge(
     request: &TokenRequest<'_>,
     now: UnixMs,
     entry: &mut Entry,
-) -> Result<TokenResponse, Failure> {
+) -> Result<PermissionClaims, Failure> {
     if request.form.get("client_secret").is_some() {
         return Err(Failure::explained(ErrorCode::InvalidRequest, "the key is sent by HTTP Basic"));
     }
@@ -58,5 +75,5 @@ async fn judge(
         return Err(Failure::denied(ErrorCode::InvalidScope, "none_held"));
     }
     let audience = choose_audience(app, &authenticated.services, request.form.get("resource"))?;
-    mint_for_key(app, key, audience, scope, now)
+    Ok(claims_for_key(app, key, audience, scope, now))
 }

@@ -11,7 +11,7 @@ use crate::merchants::{Merchant, find_merchant, find_services};
 use crate::passwords::find_hash;
 use crate::sessions::{Session, insert_session};
 use crate::storage::Tx;
-use crate::tokens::{RefreshRow, choose_audience, insert_refresh, mint_for_person};
+use crate::tokens::{RefreshRow, choose_audience, claims_for_person, insert_refresh, sign};
 use margrave_shared::claims::RefreshClaims;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{ClientId, SessionId, TokenId};
@@ -92,7 +92,8 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Grant
         retry_answer: None,
     };
     let refresh_token = issue_refresh(app, &mut tx, &account, &row, now).await?;
-    let mut answer = mint_for_person(app, &account, &session, audience, verdict.granted, now)?;
+    let claims = claims_for_person(app, &account, &session, audience, verdict.granted, now);
+    let mut answer = sign(app, &mut tx, claims).await?;
     answer.refresh_token = Some(refresh_token);
     answer.factors_needed = (!verdict.needed.is_empty()).then_some(verdict.needed);
 

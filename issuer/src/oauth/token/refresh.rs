@@ -15,7 +15,7 @@ use crate::merchants::find_merchant;
 use crate::sessions::{end_in, find_session, meet_at_refresh};
 use crate::storage::Tx;
 use crate::tokens::{
-    RefreshRow, consume_refresh, find_refresh, mark_child_used, mint_for_person, set_retry_answer,
+    RefreshRow, claims_for_person, consume_refresh, find_refresh, mark_child_used, set_retry_answer, sign,
 };
 use margrave_shared::error::ErrorCode;
 use margrave_shared::permission::Permission;
@@ -111,7 +111,8 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
                 ..row.clone()
             };
             let refresh_token = issue_refresh(app, &mut tx, &account, &child, now).await?;
-            let mut answer = mint_for_person(app, &account, &session, audience, scope, now)?;
+            let claims = claims_for_person(app, &account, &session, audience, scope, now);
+            let mut answer = sign(app, &mut tx, claims).await?;
             answer.refresh_token = Some(refresh_token);
             if retry_key.is_some() {
                 let plain = serde_json::to_vec(&answer).map_err(|_| Failure::Internal("an answer"))?;
