@@ -5,7 +5,7 @@ use crate::progress::{step, warn};
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::tools::{EdgeBuild, Tools};
-use crate::workerd::{self, EdgePlan};
+use crate::workerd::{self, EdgePlan, Role};
 use crate::{Outcome, ports, workspace};
 use clap::Args;
 use std::path::PathBuf;
@@ -66,6 +66,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     }
     step("starting the edge");
     let plan = EdgePlan {
+        role: Role::Alone,
         build: EdgeBuild::Release,
         folder,
         port,

@@ -57,11 +57,21 @@ impl Secrets {
         })
     }
 
-    /// Who holds this may read the edge's metrics. It comes from a key that was there before it.
+    /// Who holds this may read the edge's metrics.
     pub(crate) fn metrics_key(&self) -> Outcome<String> {
+        self.derived("metrics")
+    }
+
+    /// What gates and their state process know each other by.
+    pub(crate) fn state_key(&self) -> Outcome<String> {
+        Ok(format!("state-1:{}", self.derived("gates and state")?))
+    }
+
+    /// It comes from a key that was there before it.
+    fn derived(&self, purpose: &str) -> Outcome<String> {
         let key = SecretKey::parse(&self.limiter_key)
             .map_err(|_| "the limiter's key in the state folder is broken. Start with --fresh")?;
-        Ok(key.derive("metrics").to_text().expose().to_owned())
+        Ok(key.derive(purpose).to_text().expose().to_owned())
     }
 
     /// The public half of the edge's key.

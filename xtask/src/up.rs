@@ -7,7 +7,7 @@ use crate::progress::step;
 use crate::secrets::{Secrets, write_private};
 use crate::settings::Settings;
 use crate::tools::{EdgeBuild, Tools, cargo, run as run_tool};
-use crate::workerd::{self, EdgePlan};
+use crate::workerd::{self, EdgePlan, Role};
 use crate::{Outcome, origin, ports, workspace};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     let mut issuer_process = issuer.start().await?;
     let origin_url = format!("http://127.0.0.1:{origin_port}");
     let plan = EdgePlan {
+        role: Role::Alone,
         build: options.edge_build,
         folder: state.join("edge"),
         port: edge_port,

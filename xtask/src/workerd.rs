@@ -8,9 +8,33 @@ use margrave_shared::secret::SecretKey;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
+/// What a process of an edge does.
+#[derive(Debug, Clone)]
+pub(crate) enum Role {
+    /// Everything.
+    Alone,
+    /// It has the objects, and answers gates at `state.sock` in its folder.
+    State,
+    /// It judges requests, and asks the state process of this folder.
+    Gate(PathBuf),
+}
+
+impl Role {
+    /// The file that deployments start from.
+    const fn config(&self) -> &'static str {
+        match self {
+            Self::Alone => include_str!("../../deploy/edge/alone.capnp"),
+            Self::State => include_str!("../../deploy/edge/state.capnp"),
+            Self::Gate(_) => include_str!("../../deploy/edge/gate.capnp"),
+        }
+    }
+}
+
 /// What an edge is started with.
 #[derive(Debug)]
 pub(crate) struct EdgePlan<'a> {
+    /// What it does.
+    pub(crate) role: Role,
     /// Which Worker.
     pub(crate) build: EdgeBuild,
     /// The folder for its files and objects.
@@ -31,8 +55,7 @@ pub(crate) struct EdgePlan<'a> {
     pub(crate) secrets: &'a Secrets,
 }
 
-/// What an edge in one process is, and what every process of an edge is made of: the files that deployments start from.
-const EDGE_ALONE: &str = include_str!("../../deploy/edge/alone.capnp");
+/// What every process of an edge is made of.
 const WORKER: &str = include_str!("../../deploy/edge/worker.capnp");
 
 /// The audience of the demo's service.
@@ -105,19 +128,32 @@ pub(crate) async fn start(tools: &Tools, plan: &EdgePlan<'_>) -> Outcome<Process
     let mut command = Command::new(tools.workerd()?);
     command
         .args(["serve", "--experimental", "config.capnp"])
-        .args(["--socket-addr", &format!("http=127.0.0.1:{}", plan.port)])
         .args(["--external-addr", &format!("issuer={}", address(authority(plan.issuer)?))])
-        .args(["--external-addr", &format!("origin={}", address(authority(plan.origin)?))])
         .current_dir(&plan.folder)
         .env("EDGE_OVERRIDES", &plan.overrides)
         .env("EDGE_SIGNING_KEY", &plan.secrets.edge_signing_key)
         .env("HOP_KEY", format!("{}:{}", origin::HOP_KEY_ID, plan.secrets.hop_key))
         .env("LIMITER_KEY", &plan.secrets.limiter_key)
         .env("METRICS_KEY", plan.secrets.metrics_key()?);
+    if !matches!(plan.role, Role::State) {
+        command
+            .args(["--socket-addr", &format!("http=127.0.0.1:{}", plan.port)])
+            .args(["--external-addr", &format!("origin={}", address(authority(plan.origin)?))]);
+    }
+    if let Role::Gate(state) = &plan.role {
+        command.args(["--external-addr", &format!("state=unix:{}", state.join("state.sock").display())]);
+    }
+    if !matches!(plan.role, Role::Alone) {
+        command.env("STATE_KEY", plan.secrets.state_key()?);
+    }
     for named in &origins {
         command.env(named.secret(), &named.hop_key);
     }
     let mut process = Process::start("edge", &mut command, &log)?;
+    if matches!(plan.role, Role::State) {
+        // Its gates say whether it answers.
+        return Ok(process);
+    }
     process.wait_for(&format!("http://127.0.0.1:{}/.margrave/health", plan.port), &log).await?;
     Ok(process)
 }
@@ -168,11 +204,12 @@ fn write_files(plan: &EdgePlan<'_>, origins: &[NamedOrigin]) -> Outcome<()> {
         copy(&root.join("edge").join(plan.build.folder()).join(file), &folder.join(file))?;
     }
     let EdgePlan { issuer, origin, edge_id, merchants, .. } = plan;
+    let isolates = if matches!(plan.role, Role::Alone) { "one" } else { "many" };
     let toml = format!(
         "issuer = \"{issuer}\"\nissuer_url = \"{issuer}\"\norigin_url = \"{origin}\"\naudience = \"{AUDIENCE}\"\n\
          merchants = {merchants}\nedge_id = \"{edge_id}\"\nclient_address = \"peer\"\n\n\
          [session]\nobjects = \"shared\"\n\n\
-         [revocations]\nisolates = \"one\"\n{ROUTES}"
+         [revocations]\nisolates = \"{isolates}\"\n{ROUTES}"
     );
     write_private(&folder.join("edge.toml"), &toml)?;
     let list = |line: fn(&NamedOrigin) -> String| origins.iter().map(line).collect::<String>();
@@ -185,7 +222,9 @@ fn write_files(plan: &EdgePlan<'_>, origins: &[NamedOrigin]) -> Outcome<()> {
             "    (name = \"ORIGIN_{upper}\", service = \"origin-{name}\"),\n    (name = \"{secret}\", fromEnvironment = \"{secret}\"),\n"
         )
     });
-    let config = EDGE_ALONE
+    let config = plan
+        .role
+        .config()
         .replace("    # further origins\n", &services)
         .replace("    # bindings of further origins\n", &bindings);
     write_private(&folder.join("worker.capnp"), WORKER)?;

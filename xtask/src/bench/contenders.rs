@@ -7,7 +7,7 @@ use super::{envoy, peers};
 use crate::processes::Process;
 use crate::secrets::Secrets;
 use crate::tools::{EdgeBuild, Tools, capture};
-use crate::workerd::{self, EdgePlan};
+use crate::workerd::{self, EdgePlan, Role};
 use crate::{Outcome, ports, workspace};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -99,6 +99,18 @@ impl Contenders {
         Ok((process, format!("http://127.0.0.1:{port}")))
     }
 
+    /// One more process of an edge.
+    pub(super) async fn another(
+        &self,
+        tools: &Tools,
+        folder: &str,
+        role: Role,
+    ) -> Outcome<(Process, String)> {
+        let port = ports::choose("edge", None, None)?;
+        let plan = EdgePlan { role, ..self.plan(EdgeBuild::Release, port, folder, String::new()) };
+        Ok((workerd::start(tools, &plan).await?, format!("http://127.0.0.1:{port}")))
+    }
+
     async fn start_edge(
         &self,
         tools: &Tools,
@@ -107,7 +119,12 @@ impl Contenders {
         folder: &str,
         overrides: String,
     ) -> Outcome<Process> {
-        let plan = EdgePlan {
+        workerd::start(tools, &self.plan(build, port, folder, overrides)).await
+    }
+
+    fn plan(&self, build: EdgeBuild, port: u16, folder: &str, overrides: String) -> EdgePlan<'_> {
+        EdgePlan {
+            role: Role::Alone,
             build,
             folder: self.folder.join("run").join(folder),
             port,
@@ -117,8 +134,7 @@ impl Contenders {
             merchants: "[\"bench-merchant\"]".to_owned(),
             overrides,
             secrets: &self.secrets,
-        };
-        workerd::start(tools, &plan).await
+        }
     }
 
     pub(super) fn origin(&self) -> &str {
@@ -189,7 +205,7 @@ impl Contenders {
     }
 }
 
-fn resident_mb(id: u32) -> f64 {
+pub(super) fn resident_mb(id: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("VmRSS:"));
     let kb: f64 =

@@ -7,7 +7,7 @@ use super::report::{Report, Row};
 use crate::postgres::Server;
 use crate::progress::step;
 use crate::tools::{EdgeBuild, Tools};
-use crate::workerd::{self, EdgePlan};
+use crate::workerd::{self, EdgePlan, Role};
 use crate::{Outcome, ports, up};
 use axum::Router;
 use axum::extract::State;
@@ -162,6 +162,7 @@ async fn measure_on(
         Arc::new(Running::start(&plan.folder, &format!("issuer-endings-{database}"), postgres).await?);
     let port = ports::choose("edge", None, None)?;
     let edge_plan = EdgePlan {
+        role: Role::Alone,
         build: EdgeBuild::Release,
         folder: plan.folder.join(format!("endings-{database}")),
         port,

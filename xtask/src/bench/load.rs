@@ -110,8 +110,20 @@ pub(super) async fn measure(
     expect: Expect,
     folder: &Path,
 ) -> Outcome<Figure> {
+    measure_over(32, url, tokens, seconds, expect, folder).await
+}
+
+/// The same over as many connections as one likes.
+pub(super) async fn measure_over(
+    connections: usize,
+    url: &str,
+    tokens: &Path,
+    seconds: u64,
+    expect: Expect,
+    folder: &Path,
+) -> Outcome<Figure> {
     let environment = vec![("TOKENS", tokens.into())];
-    Run { url, connections: 32, seconds, script: Some(SCRIPT), environment, expect }.measure(folder).await
+    Run { url, connections, seconds, script: Some(SCRIPT), environment, expect }.measure(folder).await
 }
 
 /// One request again and again over 32 connections.

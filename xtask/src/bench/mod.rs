@@ -8,6 +8,7 @@ mod centre;
 mod contenders;
 mod endings;
 mod envoy;
+mod gates;
 mod load;
 mod peers;
 mod report;
@@ -27,7 +28,7 @@ use tokens::Tokens;
 /// Options of `bench`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Which ones, of B1 B2 B3 B4 B5 B6 B7 B8 B9 B10; without any, all of these, and `docs/benchmarks.md` is written.
+    /// Which ones, of B1 B2 B3 B4 B5 B6 B7 B8 B9 B10 gates; without any, all of these, and `docs/benchmarks.md` is written.
     ids: Vec<String>,
     /// How many interleaved rounds.
     #[arg(long, default_value_t = 5)]
@@ -43,7 +44,7 @@ impl Options {
     }
 }
 
-const KNOWN: [&str; 10] = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10"];
+const KNOWN: [&str; 11] = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10", "gates"];
 
 /// Sessions that take turns in B1.
 const SESSIONS: usize = 5000;
@@ -116,6 +117,9 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
     }
     if ["B7", "B8", "B9"].into_iter().any(wanted) {
         centre::measure(options, &tools, &folder, &plan, &mut report).await?;
+    }
+    if wanted("gates") {
+        gates::measure_gates(&tools, &contenders, &tokens, &plan, &mut report).await?;
     }
     if wanted("B10") {
         report.add_all(contenders.start_figures(&tools).await?);

@@ -46,6 +46,12 @@ impl Row {
         }
     }
 
+    /// A value that nothing is asked of.
+    pub(super) fn recorded(id: &'static str, what: &str, value: f64) -> Self {
+        let (what, must) = (what.to_owned(), "recorded".to_owned());
+        Self { id, what, must, reached: format!("**{value:.0}**"), ok: true }
+    }
+
     /// A rate that must be reached.
     pub(super) fn rate(id: &'static str, what: &str, must: f64, figure: &Figure) -> Self {
         let Figure { per_second, p50, p99 } = figure;

@@ -58,7 +58,14 @@ impl Tokens {
 
     /// One token for each of so many people.
     pub(super) fn sessions(&self, count: usize) -> Vec<String> {
-        (0..count).map(|i| self.token(&format!("person-{i}"), &format!("token-{i}"), now(), 3500)).collect()
+        self.sessions_from(0, count)
+    }
+
+    /// The same from a certain person on.
+    pub(super) fn sessions_from(&self, first: usize, count: usize) -> Vec<String> {
+        (first..first + count)
+            .map(|i| self.token(&format!("person-{i}"), &format!("token-{i}"), now(), 3500))
+            .collect()
     }
 
     /// Tokens that nobody has seen, of a hundred people.
