@@ -172,6 +172,28 @@ async fn a_socket_passes_judged_and_signed_and_ends_with_its_session() {
 }
 
 #[tokio::test]
+async fn one_subject_has_a_hundred_streams_and_takes_nobody_elses_place() {
+    let system = system(&[]).await;
+    let (person, key) = (system.log_in().await, system.key_token().await);
+    let mut sockets = Vec::new();
+    for _ in 0..100 {
+        sockets.push(system.open("/api/socket", &person.access).await.unwrap());
+    }
+    assert_eq!(system.open("/api/socket", &person.access).await.err(), Some(503));
+    let other = system.open("/api/socket", &key).await;
+    assert!(other.is_ok(), "somebody else's stream has room");
+    // A place that is left is there again.
+    sockets.pop().unwrap().close(None).await.unwrap();
+    for _ in 0..50 {
+        if system.open("/api/socket", &person.access).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the place was not given back");
+}
+
+#[tokio::test]
 async fn what_a_client_says_keeps_its_session_alive_and_silence_ends_it() {
     let system = system(&["issuer.session.idle_s=6", "edge.session.touch_s=1"]).await;
     let person = system.log_in().await;

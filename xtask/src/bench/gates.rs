@@ -3,7 +3,7 @@
 
 use super::Plan;
 use super::contenders::{Contenders, resident_mb};
-use super::load::{Expect, measure, measure_over};
+use super::load::{Expect, measure_over};
 use super::report::{Report, Row, median};
 use super::tokens::Tokens;
 use crate::Outcome;
@@ -15,9 +15,11 @@ use std::path::Path;
 /// Sessions whose state is weighed.
 const HELD: usize = 100_000;
 
-/// Connections over which sessions are asked for that nobody has met: with more, answers of objects wait in line for longer
-/// than the 200 ms that they have.
-const ASKING: usize = 8;
+/// Sessions that are judged from memory.
+const KNOWN: usize = 1_000;
+
+/// Connections: with more, answers of objects wait in line on two cores for longer than the 200 ms that they have.
+const CONNECTIONS: usize = 8;
 
 /// Sessions that nobody has met, for one run: more than one run gets through.
 const NEW: usize = 20_000;
@@ -35,31 +37,33 @@ pub(super) async fn measure_gates(
     let (gate, gate_url) = contenders.another(tools, "gates-one", Role::Gate(folder.clone())).await?;
     let edges = [("one process", format!("{alone_url}/api/x")), ("a gate", format!("{gate_url}/api/x"))];
 
-    let known = plan.write("known", &tokens.sessions(super::SESSIONS))?;
+    // First what nobody has met, so that nothing else stands in the caches afterwards.
     let [mut known_figures, mut new_figures] = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
     for round in 0..=plan.options.rounds {
-        for (at, (name, url)) in edges.iter().enumerate() {
+        for (at, ((name, url), figures)) in edges.iter().zip(&mut new_figures).enumerate() {
             let new = tokens.sessions_from((1 + 2 * round + at) * NEW + super::SESSIONS, NEW);
             let new = plan.write(&format!("new-{at}-{round}"), &new)?;
-            let asked = measure_over(ASKING, url, &new, 3, Expect::Passed, &plan.folder).await?;
-            step(&format!("{name}, sessions never met: {:.0}/s, p99 {}", asked.per_second, asked.p99));
-            if round == 0 {
-                step("meeting 5,000 sessions");
-                let seconds = (super::SESSIONS as f64 / asked.per_second.max(1.0) * 1.5) as u64 + 5;
-                measure_over(ASKING, url, &known, seconds, Expect::Passed, &plan.folder).await?;
-            }
-            let seconds = if round == 0 { 10 } else { plan.options.seconds };
-            let figure = measure(url, &known, seconds, Expect::Passed, &plan.folder).await?;
-            step(&format!("{name}, sessions from memory: {:.0}/s, p99 {}", figure.per_second, figure.p99));
-            if let (true, Some(known), Some(new)) =
-                (round > 0, known_figures.get_mut(at), new_figures.get_mut(at))
-            {
-                known.push(figure);
-                new.push(asked);
+            let figure = measure_over(CONNECTIONS, url, &new, 3, Expect::Passed, &plan.folder).await?;
+            step(&format!("{name}, sessions never met: {:.0}/s, p99 {}", figure.per_second, figure.p99));
+            if round > 0 {
+                figures.push(figure);
             }
         }
     }
-    let what = "a gate before a state process ÷ an edge in one process: 5,000 sessions from memory";
+    let known = plan.write("known", &tokens.sessions(KNOWN))?;
+    for round in 0..=plan.options.rounds {
+        for ((name, url), figures) in edges.iter().zip(&mut known_figures) {
+            // The first round meets them.
+            let seconds = if round == 0 { 15 } else { plan.options.seconds };
+            let figure =
+                measure_over(CONNECTIONS, url, &known, seconds, Expect::Passed, &plan.folder).await?;
+            step(&format!("{name}, sessions from memory: {:.0}/s, p99 {}", figure.per_second, figure.p99));
+            if round > 0 {
+                figures.push(figure);
+            }
+        }
+    }
+    let what = "a gate before a state process ÷ an edge in one process: 1,000 sessions from memory";
     let [alone_known, gate_known] = &known_figures;
     report.add(Row::ratio("gates", what, 0.0, gate_known, alone_known));
     let what = "the same: every request of a session never met, which the state is asked for";
@@ -73,7 +77,7 @@ pub(super) async fn measure_gates(
     let per_second = median(&gate_new.iter().map(|figure| figure.per_second).collect::<Vec<_>>()).max(1.0);
     let seconds = (HELD as f64 / per_second * 1.2) as u64 + 5;
     let url = edges.get(1).map_or("", |(_, url)| url);
-    measure_over(ASKING, url, &held, seconds.min(300), Expect::Passed, &plan.folder).await?;
+    measure_over(CONNECTIONS, url, &held, seconds.min(300), Expect::Passed, &plan.folder).await?;
     let (memory, disk) = (resident_mb(id), size_mb(&folder.join("objects")));
     let what = format!("state process, resident MB after 100,000 sessions more ({memory_before:.0} before)");
     report.add(Row::recorded("gates", &what, memory));

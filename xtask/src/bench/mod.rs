@@ -28,8 +28,12 @@ use tokens::Tokens;
 /// Options of `bench`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Which ones, of B1 B2 B3 B4 B5 B6 B7 B8 B9 B10 gates; without any, all of these, and `docs/benchmarks.md` is written.
+    /// Which ones, of B1 B2 B3 B4 B5 B6 B7 B8 B9 B10 gates; without any, all of these, and their rows in
+    /// `docs/benchmarks.md` are replaced.
     ids: Vec<String>,
+    /// Replace the rows of these too.
+    #[arg(long)]
+    write: bool,
     /// How many interleaved rounds.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -53,7 +57,6 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
     if let Some(unknown) = options.ids.iter().find(|id| !KNOWN.contains(&id.as_str())) {
         return Err(format!("{unknown} is not measured; there are {}", KNOWN.join(" ")));
     }
-    let wanted = |id: &str| options.wants(id);
     let tools = Tools::ensure().await?;
     tools.build_edge(EdgeBuild::Release).await?;
     let folder = workspace::target()?.join("bench");
@@ -62,15 +65,35 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
     let mut contenders = Contenders::start(&tools, &folder).await?;
     let tokens = Tokens::new(contenders.issuer_url());
     let mut report = Report::new(contenders.versions());
-    let plan = Plan { options, folder: folder.join("run") };
+    let plan = Plan { options, folder: folder.join("run"), bench: folder.clone() };
 
+    let measured = measure_wanted(options, &tools, &mut contenders, &tokens, &plan, &mut report).await;
+    contenders.stop().await;
+    // What was measured before something failed is measured.
+    let written = if options.write || options.ids.is_empty() {
+        report.write(&workspace::root()?.join("docs/benchmarks.md"))
+    } else {
+        Ok(())
+    };
+    measured.and(written)
+}
+
+async fn measure_wanted(
+    options: &Options,
+    tools: &Tools,
+    contenders: &mut Contenders,
+    tokens: &Tokens,
+    plan: &Plan<'_>,
+    report: &mut Report,
+) -> Outcome<()> {
+    let wanted = |id: &str| options.wants(id);
     if wanted("B1") {
         let file = plan.write("sessions", &tokens.sessions(SESSIONS))?;
         // Live sessions are sessions that have been met.
         step("meeting 5,000 sessions");
         measure(&contenders.url(Name::Margrave), &file, 20, Expect::Passed, &plan.folder).await?;
         let names = [Name::Margrave, Name::Jose, Name::Envoy, Name::PassThrough];
-        let figures = plan.interleave(&contenders, &names, &[file], Expect::Passed).await?;
+        let figures = plan.interleave(contenders, &names, &[file], Expect::Passed).await?;
         if let [ours, jose, envoy, pass_through] = figures.as_slice() {
             let what = "full corridor, 5,000 sessions taking turns ÷ jose Worker";
             report.add(Row::ratio("B1", what, 1.5, ours, jose));
@@ -84,14 +107,14 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
             .map(|round| plan.write(&format!("fresh-{round}"), &tokens.fresh(40_000, round)))
             .collect::<Outcome<Vec<_>>>()?;
         let figures =
-            plan.interleave(&contenders, &[Name::Margrave, Name::Jose], &files, Expect::Passed).await?;
+            plan.interleave(contenders, &[Name::Margrave, Name::Jose], &files, Expect::Passed).await?;
         if let [ours, jose] = figures.as_slice() {
             report.add(Row::ratio("B2", "every token new ÷ jose Worker", 0.9, ours, jose));
         }
     }
     if wanted("B3") {
         let sessions = plan.write("passing", &tokens.sessions(200))?;
-        let base = plan.interleave(&contenders, &[Name::Margrave], &[sessions], Expect::Passed).await?;
+        let base = plan.interleave(contenders, &[Name::Margrave], &[sessions], Expect::Passed).await?;
         for (what, tokens, least) in [
             ("bad signature", tokens.badly_signed(SESSIONS), None),
             ("expired", tokens.expired(SESSIONS), Some(1.3)),
@@ -99,7 +122,7 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
             ("no token", vec!["none".to_owned()], Some(1.3)),
         ] {
             let file = plan.write(&what.replace(' ', "-"), &tokens)?;
-            let refused = plan.interleave(&contenders, &[Name::Margrave], &[file], Expect::Refused).await?;
+            let refused = plan.interleave(contenders, &[Name::Margrave], &[file], Expect::Refused).await?;
             if let ([refused], [passed]) = (refused.as_slice(), base.as_slice()) {
                 let what = format!("refused: {what} ÷ passed");
                 report.add(Row::ratio("B3", &what, least.unwrap_or(0.0), refused, passed));
@@ -107,31 +130,31 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
         }
     }
     if wanted("B4") {
-        endings::measure(&tools, &contenders, &plan, &mut report).await?;
+        endings::measure(tools, contenders, plan, report).await?;
     }
     if wanted("B5") {
-        border::object_calls(&tools, &contenders, &tokens, &plan, &mut report).await?;
+        border::object_calls(tools, contenders, tokens, plan, report).await?;
     }
     if wanted("B6") {
-        border::attempts(&tools, &contenders, &plan, &mut report).await?;
+        border::attempts(tools, contenders, plan, report).await?;
     }
     if ["B7", "B8", "B9"].into_iter().any(wanted) {
-        centre::measure(options, &tools, &folder, &plan, &mut report).await?;
+        centre::measure(options, tools, &plan.bench, plan, report).await?;
     }
     if wanted("gates") {
-        gates::measure_gates(&tools, &contenders, &tokens, &plan, &mut report).await?;
+        gates::measure_gates(tools, contenders, tokens, plan, report).await?;
     }
     if wanted("B10") {
-        report.add_all(contenders.start_figures(&tools).await?);
+        report.add_all(contenders.start_figures(tools).await?);
     }
-    contenders.stop().await;
-    // A document of one run, so that its figures can be compared.
-    if options.ids.is_empty() { report.write(&workspace::root()?.join("docs/benchmarks.md")) } else { Ok(()) }
+    Ok(())
 }
 
 struct Plan<'a> {
     options: &'a Options,
     folder: PathBuf,
+    /// Where the peers are installed.
+    bench: PathBuf,
 }
 
 impl Plan<'_> {
