@@ -372,6 +372,13 @@ impl EdgeConfig {
         if client_address.is_none() {
             problems.push("`client_address` is \"cf-header\", \"peer\" or \"forwarded:<n>\"".to_owned());
         }
+        for (name, value) in
+            file.merchants.iter().map(|m| ("merchants", m)).chain([("edge_id", &file.edge_id)])
+        {
+            if value.starts_with(PLACEHOLDER) {
+                problems.push(format!("`{name}` is still `{value}`, as the file is shipped"));
+            }
+        }
         if file.merchants.is_empty() {
             problems.push("`merchants` names at least one, or [\"*\"]".to_owned());
         }
@@ -506,6 +513,9 @@ impl EdgeConfig {
     }
 }
 
+/// What the shipped file says in place of what only the operator knows.
+const PLACEHOLDER: &str = "replace-with-";
+
 /// The shortest key for the metrics: it is guessed at without a limit.
 const LEAST_METRICS_KEY: usize = 32;
 
@@ -531,14 +541,21 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_file_can_be_used() {
-        let config = EdgeConfig::build(include_str!("../edge.toml"), "", &|name| Some(secret(name))).unwrap();
+    fn the_shipped_file_can_be_used_once_it_is_filled_in() {
+        let shipped = include_str!("../edge.toml");
+        let problems = EdgeConfig::build(shipped, "", &|name| Some(secret(name))).unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        let config = EdgeConfig::build(&filled_in(), "", &|name| Some(secret(name))).unwrap();
         assert_eq!(config.audiences, ["example"]);
+    }
+
+    fn filled_in() -> String {
+        include_str!("../edge.toml").replace(PLACEHOLDER, "")
     }
 
     #[test]
     fn overrides_win_and_all_problems_are_named() {
-        let text = include_str!("../edge.toml");
+        let text = &filled_in();
         let over = "merchants = [\"m\"]\n[limits]\naccount_attempts = 9\n";
         let config = EdgeConfig::build(text, over, &|name| Some(secret(name))).unwrap();
         assert_eq!(config.account_limit.attempts, 9);
@@ -553,7 +570,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_setting_is_refused() {
-        let text = include_str!("../edge.toml");
+        let text = &filled_in();
         assert!(
             EdgeConfig::build(text, "[limits]\nacount_attempts = 9\n", &|name| Some(secret(name))).is_err()
         );

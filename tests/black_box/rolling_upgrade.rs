@@ -106,6 +106,7 @@ impl Host {
             std::fs::write(release.join("edge/edge.toml"), toml).unwrap();
             std::os::unix::fs::symlink(workerd(), release.join("workerd")).unwrap();
             std::os::unix::fs::symlink(system.program(), release.join("margrave")).unwrap();
+            std::os::unix::fs::symlink(root().join("deploy/backup"), release.join("backup")).unwrap();
         }
         std::os::unix::fs::symlink(folder.join("release-1"), folder.join("current")).unwrap();
         std::fs::create_dir_all(folder.join("lib/objects")).unwrap();
@@ -443,8 +444,11 @@ async fn a_host_moves_to_another_release_and_refuses_nobody() {
     assert_eq!(first.tally.lock().unwrap().get("after it: 200"), Some(&1));
 
     // A release that is not whole is refused before anything is touched.
-    std::fs::remove_file(host.folder.join("release-2/edge/state.capnp")).unwrap();
-    assert!(host.refused_upgrade("release-2").contains("this is no complete release"));
+    for file in ["edge/worker.capnp", "edge/entry.js"] {
+        std::fs::rename(host.folder.join("release-2").join(file), host.folder.join("aside")).unwrap();
+        assert!(host.refused_upgrade("release-2").contains(&format!("{file} is not there")));
+        std::fs::rename(host.folder.join("aside"), host.folder.join("release-2").join(file)).unwrap();
+    }
     assert_eq!(host.release_of("margrave-state"), "release-1");
 }
 

@@ -301,7 +301,11 @@ impl Follower {
         let fetched = async {
             let mut response = issuer::call(&self.env, &self.config, &call).await?;
             if response.status_code() != 200 {
-                log::warn(&format!("the issuer refuses the feed with {}", response.status_code()));
+                log::warn(&format!(
+                    "the issuer refuses the feed with {}: is edge_id the one that `margrave edges add` printed, and \
+                     EDGE_SIGNING_KEY the private half of the key that was added?",
+                    response.status_code()
+                ));
                 return Err(failed("feed"));
             }
             read_bounded(&mut response, TokenKind::FeedBatch.max_bytes()).await
