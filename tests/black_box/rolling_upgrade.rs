@@ -1,5 +1,7 @@
 //! A host as `deploy/` describes it moves to another release under load, and nobody is refused: nginx with TLS, two gates, the
 //! state process and the issuer on PostgreSQL, started by the command lines of the units that ship.
+//!
+//! One file, though a long one: two thirds of it lay out the host and put load on it, for this one test and no other.
 
 #![expect(clippy::disallowed_methods, reason = "an upgrade takes its time")]
 
