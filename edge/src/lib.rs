@@ -27,6 +27,7 @@ mod respond;
 mod sessions;
 mod spraying;
 mod state;
+mod touches;
 mod trial;
 mod verify;
 mod watch;

@@ -9,6 +9,7 @@ use crate::gate::Corridor;
 use crate::generations::Generations;
 use crate::objects::account::{ContactAnswer, ContactQuery};
 use crate::state::{self, Repeatable};
+use crate::touches;
 use crate::verify::Verified;
 use margrave_shared::claims::{PermissionClaims, SessionLimits};
 use margrave_shared::error::ErrorCode;
@@ -33,6 +34,9 @@ struct View {
     /// When this isolate last sent a touch.
     sent_at: UnixMs,
 }
+
+/// The shortest touch window, in milliseconds, that leaves time to gather touches.
+const GATHERED_FROM_MS: i64 = 5_000;
 
 const VIEW_BYTES: usize = 64;
 const CACHE_BYTES: usize = 8 << 20;
@@ -106,11 +110,19 @@ pub(crate) async fn check(
         let window_ms = touch_window_ms(limits.idle_s, corridor.config.touch_s);
         // At two thirds of the window, so that a touch on its way has a third of it before a pause that must pass can
         // end the session.
-        let due = limits.idle_s != 0 && now.since(view.touched_at) >= window_ms * 2 / 3;
-        if policy.activity && due && now.since(view.sent_at) >= window_ms.min(1000) / 3 {
+        let unacknowledged_ms = now.since(view.touched_at);
+        let due = limits.idle_s != 0 && unacknowledged_ms >= window_ms * 2 / 3;
+        let overdue = unacknowledged_ms >= window_ms;
+        // The first one that must not be lost does not wait for one that might be.
+        let sent_in_vain = overdue && view.sent_at.since(view.touched_at) < window_ms;
+        let pause_ms = if overdue { window_ms.min(1000) / 3 } else { window_ms.min(3000) / 3 };
+        if policy.activity && due && (sent_in_vain || now.since(view.sent_at) >= pause_ms) {
             view.sent_at = now;
             remember(&key, view);
-            touch_later(corridor, key, query);
+            let can_wait = !overdue
+                && window_ms >= GATHERED_FROM_MS
+                && corridor.config.account_objects == AccountObjects::Shared;
+            touch_later(corridor, key, query, can_wait);
         }
         return Ok(());
     }
@@ -125,7 +137,7 @@ fn remember(key: &str, view: View) {
     VIEWS.with_borrow_mut(|views| views.insert(key.to_owned(), view, VIEW_BYTES));
 }
 
-fn settle(key: &str, answer: ContactAnswer) -> Result<(), ErrorCode> {
+pub(crate) fn settle(key: &str, answer: ContactAnswer) -> Result<(), ErrorCode> {
     match answer {
         ContactAnswer::Alive { deadline, touched_at } => {
             remember(key, View { deadline, touched_at, sent_at: UnixMs(0) });
@@ -141,8 +153,15 @@ fn settle(key: &str, answer: ContactAnswer) -> Result<(), ErrorCode> {
 }
 
 /// Touches after the answer; should it fail, the deadline stays where it is and the next request touches.
-fn touch_later(corridor: &Corridor, key: String, query: ContactQuery) {
+fn touch_later(corridor: &Corridor, key: String, query: ContactQuery, can_wait: bool) {
     let (env, config) = (corridor.env.clone(), Rc::clone(&corridor.config));
+    if can_wait {
+        let object = query.place.object(config.account_objects);
+        if let Some(sending) = touches::gather(&env, object, key, query) {
+            corridor.context.wait_until(sending);
+        }
+        return;
+    }
     corridor.context.wait_until(async move {
         if let Ok(answer) = ask(&env, &config, &query).await {
             let _ = settle(&key, answer);

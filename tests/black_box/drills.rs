@@ -319,3 +319,49 @@ async fn the_audit_hears_that_one_password_is_tried_on_many_logins() {
     }
     panic!("the issuer was not told");
 }
+
+/// Touches that can wait go to their object in one call, and each counts from when its session was met.
+#[tokio::test]
+async fn touches_that_are_gathered_count_from_when_their_sessions_were_met() {
+    let system = drill_edge(&["issuer.session.idle_s=200", "issuer.token.permission_ttl_s=900"]).await;
+    // All of one account, so in one object.
+    let mut sessions = Vec::new();
+    for _ in 0..8 {
+        sessions.push(system.log_in().await.access);
+    }
+    let calls = async || {
+        let calls = get(&system.edge("/.margrave/drill/calls"), &[]).await;
+        calls.json()["accounts"].as_u64().unwrap()
+    };
+    for session in &sessions {
+        decided(&system, session).await.expect(200);
+    }
+    system.clock(Duration::from_secs(15)).await;
+    // What is lost with a failing object keeps nobody out, and the next request touches again.
+    let first = calls().await;
+    system.fault("accounts", "error").await;
+    for session in &sessions[..7] {
+        decided(&system, session).await.expect(200);
+    }
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    system.fault("accounts", "none").await;
+    let before = calls().await;
+    assert!(before > first, "nothing was sent to the failing object");
+    for session in &sessions[..7] {
+        decided(&system, session).await.expect(200);
+    }
+    // They wait while the clock goes on.
+    system.clock(Duration::from_secs(21)).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let made = calls().await - before;
+    assert!((1..7).contains(&made), "{made} calls for seven touches");
+    system.clock(Duration::from_secs(209)).await;
+    for session in &sessions[..6] {
+        decided(&system, session).await.expect(200);
+    }
+    let ended = async |session: &str| decided(&system, session).await.expect(401).code() == "session_ended";
+    assert!(ended(&sessions[7]).await, "who stayed away");
+    system.clock(Duration::from_secs(218)).await;
+    assert!(ended(&sessions[6]).await, "it lives no longer for having waited");
+    decided(&system, &sessions[0]).await.expect(200);
+}

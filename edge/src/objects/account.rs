@@ -10,9 +10,9 @@ use margrave_shared::id::{AccountId, MerchantId, NotAnId, SessionId};
 use margrave_shared::session::state::decide;
 use margrave_shared::session::{Contact, Ending, SessionRow, SessionVerdict};
 use margrave_shared::time::UnixMs;
-use margrave_shared::wire::report::{Report, SessionReport};
+use margrave_shared::wire::report::{MAX_SESSIONS, Report, SessionReport};
 use serde::{Deserialize, Serialize};
-use worker::{DurableObject, Env, Request, Response, State, durable_object};
+use worker::{DurableObject, Env, Method, Request, Response, State, Url, durable_object};
 
 /// A session is met.
 #[derive(Debug, Clone)]
@@ -42,8 +42,8 @@ impl ContactQuery {
         )
     }
 
-    fn read(request: &Request) -> worker::Result<Self> {
-        let parameters = parameters(request)?;
+    fn read(url: &Url) -> worker::Result<Self> {
+        let parameters = parameters(url);
         let number = |name| number(&parameters, name);
         let id = |name| text(&parameters, name);
         let bad = |error: NotAnId| worker::Error::RustError(error.to_string());
@@ -58,6 +58,26 @@ impl ContactQuery {
             contact: if number("activity")? == 1 { Contact::Activity } else { Contact::Question },
         })
     }
+}
+
+/// Where touches that were gathered go.
+pub(crate) const TOUCHES_URL: &str = "https://account/touches";
+
+/// The most of them in one call.
+pub(crate) const MOST_TOUCHES: usize = 25;
+
+const _: () = assert!(MOST_TOUCHES <= MAX_SESSIONS, "the issuer is told of all of them at once");
+
+/// The longest that a touch may have waited, in milliseconds.
+const LONGEST_WAIT_MS: i64 = 10_000;
+
+/// One of several touches in one call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Touch {
+    /// As it would be by itself.
+    pub(crate) url: String,
+    /// How long ago the session was met, in milliseconds: it lives no longer for having waited.
+    pub(crate) ago_ms: i64,
 }
 
 /// What the object says.
@@ -110,16 +130,46 @@ impl DurableObject for AccountObject {
         Self { state, env, schema: Schema::new(SCHEMA) }
     }
 
-    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         #[cfg(feature = "drill")]
         crate::drill::fail_as_told("accounts").await?;
-        let query = ContactQuery::read(&request)?;
         self.schema.ensure(&self.state)?;
         let now = clock::now();
+        let mut reports = Vec::new();
+        if request.method() == Method::Post {
+            let touches: Vec<Touch> = request.json().await?;
+            // One that cannot be judged keeps no other from being written, or told.
+            let said: Vec<Option<ContactAnswer>> = touches
+                .iter()
+                .take(MOST_TOUCHES)
+                .map(|touch| {
+                    let ago_ms = Some(touch.ago_ms).filter(|ago| (0..=LONGEST_WAIT_MS).contains(ago))?;
+                    let query = ContactQuery::read(&Url::parse(&touch.url).ok()?).ok()?;
+                    self.meet(&query, now.plus_ms(-ago_ms), now, &mut reports).ok()
+                })
+                .collect();
+            self.report(reports);
+            return answer(&said);
+        }
+        let query = ContactQuery::read(&request.url()?)?;
+        let said = self.meet(&query, now, now, &mut reports)?;
+        self.report(reports);
+        answer(&said)
+    }
+}
+
+impl AccountObject {
+    /// Meets a session; notes in `reports` what the issuer is told.
+    fn meet(
+        &self,
+        query: &ContactQuery,
+        at: UnixMs,
+        now: UnixMs,
+        reports: &mut Vec<SessionReport>,
+    ) -> worker::Result<ContactAnswer> {
         let stored = self.find(&query.place)?;
         let issued_at = UnixMs::from_seconds(query.issued_at_s);
-        let verdict = decide(stored, query.limits, issued_at, query.contact, now);
-        let (row, said) = match verdict {
+        let (row, said) = match decide(stored, query.limits, issued_at, query.contact, at) {
             SessionVerdict::Alive { row, deadline } => {
                 (row, ContactAnswer::Alive { deadline, touched_at: row.touched_at })
             }
@@ -127,21 +177,20 @@ impl DurableObject for AccountObject {
         };
         // A question about a session that nobody has seen leaves no row.
         if stored != Some(row) && (query.contact == Contact::Activity || stored.is_some()) {
-            self.put(&query, row, stored.is_none(), now)?;
+            self.put(query, row, stored.is_none(), now)?;
             // The issuer knows when the token was minted; from then on it hears once in a period. The rule needs no
             // memory, since the object is forgotten between two touches.
             let period_ms = REPORT_EVERY_MS.max(query.limits.idle_s.saturating_mul(250));
             let before = stored.map_or(issued_at, |stored| stored.touched_at);
             let ended = row.ended.is_some();
             if ended || row.touched_at.0 / period_ms > before.0 / period_ms {
-                self.report(query.place, row.touched_at, ended);
+                let Place { merchant: merchant_id, sid, .. } = query.place.clone();
+                reports.push(SessionReport { sid, merchant_id, seen_at: row.touched_at.0, ended });
             }
         }
-        answer(&said)
+        Ok(said)
     }
-}
 
-impl AccountObject {
     fn find(&self, place: &Place) -> worker::Result<Option<SessionRow>> {
         let cursor = self.state.storage().sql().exec(FIND, vec![place.key().into()])?;
         let rows: Vec<Row> = cursor.to_array()?;
@@ -157,13 +206,10 @@ impl AccountObject {
 
     /// Tells the issuer, after the answer: a refresh that comes to it directly counts idle from here. Should it fail,
     /// the next report says it again.
-    fn report(&self, place: Place, seen_at: UnixMs, ended: bool) {
-        let Some(config) = EdgeConfig::of(&self.env).filter(|config| config.revocations.has_feed()) else {
-            return;
-        };
-        let Place { merchant: merchant_id, sid, .. } = place;
-        let session = SessionReport { sid, merchant_id, seen_at: seen_at.0, ended };
-        let report = Report { sessions: vec![session], ..Report::default() };
+    fn report(&self, sessions: Vec<SessionReport>) {
+        let config = EdgeConfig::of(&self.env).filter(|config| config.revocations.has_feed());
+        let Some(config) = config.filter(|_| !sessions.is_empty()) else { return };
+        let report = Report { sessions, ..Report::default() };
         let env = self.env.clone();
         self.state.wait_until(async move {
             issuer::report(&env, &config, &report).await;

@@ -45,7 +45,7 @@ impl SyncQuery {
     }
 
     fn read(request: &Request) -> worker::Result<Self> {
-        let parameters = parameters(request)?;
+        let parameters = parameters(&request.url()?);
         Ok(Self {
             epoch: text(&parameters, "epoch")?.to_owned(),
             seq: number(&parameters, "seq")?,

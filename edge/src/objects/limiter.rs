@@ -147,7 +147,7 @@ impl DurableObject for LimiterObject {
         #[cfg(feature = "drill")]
         crate::drill::fail_as_told("limiters").await?;
         self.schema.ensure(&self.state)?;
-        let parameters = parameters(&request)?;
+        let parameters = parameters(&request.url()?);
         let now = clock::now();
         if text(&parameters, "act")? == "forget" {
             let (account, generation) = (text(&parameters, "account")?, number(&parameters, "generation")?);

@@ -5,12 +5,11 @@ pub(crate) mod feed;
 pub(crate) mod limiter;
 
 use std::cell::Cell;
-use worker::{Request, State, Url};
+use worker::{State, Url};
 
 /// The parameters of an object's call.
-fn parameters(request: &Request) -> worker::Result<Vec<(String, String)>> {
-    let url: Url = request.url()?;
-    Ok(url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+fn parameters(url: &Url) -> Vec<(String, String)> {
+    url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }
 
 /// One parameter's text.
