@@ -16,6 +16,7 @@ use margrave_shared::form::{Form, MAX_FORM_BYTES};
 use margrave_shared::header::{
     ATTEMPT, Credential, DEVICE, PROPAGATED, is_dropped_from_origin, read_authorization,
 };
+use margrave_shared::limiter::drawing;
 use margrave_shared::limiter::rule::Outcome;
 use margrave_shared::login::login_key;
 use margrave_shared::path::Target;
@@ -140,9 +141,6 @@ fn call_of<'a>(corridor: &Corridor, request: &Request, method: &'a str, path: &'
     }
 }
 
-/// The grant that completes a login.
-const FACTORS_GRANT: &str = "urn:margrave:params:oauth:grant-type:factors";
-
 /// Sends to the issuer; gives its answer and what it says of the attempt. What it says of devices is done here.
 async fn send(corridor: &Corridor, call: &IssuerCall<'_>) -> Result<(Response, Outcome), ErrorCode> {
     let sent = within(ISSUER_TIMEOUT, issuer::call(&corridor.env, &corridor.config, call)).await;
@@ -227,7 +225,7 @@ async fn credentials(corridor: &Corridor, request: &mut Request, path: &str) -> 
     let known = device::of_attempt(corridor, &key);
     let aim = Aim::Login { login: &key, merchant: &login.merchant_id, device: known.as_ref() };
     let taken = limiter::take(&corridor.env, &corridor.config, aim, corridor.client).await?;
-    if let Some(known) = known.filter(|_| taken.by_known_device) {
+    if let Some(known) = known.filter(|_| taken.is_by_known_device()) {
         call.device = device::claim(&known);
     }
     settled(corridor, taken, &call).await
@@ -247,11 +245,10 @@ async fn token(corridor: &Corridor, request: &mut Request, path: &str) -> Result
     call.body = Some(written.as_bytes());
     let devices = device::of_client(corridor);
     let exchange = Aim::Exchange(&devices);
-    match (form.get("grant_type"), &basic) {
-        (Some("client_credentials"), Some(basic)) => {
-            attempt(corridor, Aim::Key(&login_key(&basic.id)), &call).await
-        }
-        (Some("refresh_token"), None) => {
+    let key = basic.map(|basic| login_key(&basic.id));
+    match drawing::Aim::of_grant(form.get("grant_type"), key.as_deref()) {
+        drawing::Aim::Key(key) => attempt(corridor, Aim::Key(key), &call).await,
+        drawing::Aim::Refresh => {
             let taken = limiter::take(&corridor.env, &corridor.config, exchange, corridor.client).await?;
             drop(taken);
             if let Some(seen) = refreshed_session(corridor, form.get("refresh_token").unwrap_or("")).await? {
@@ -259,11 +256,11 @@ async fn token(corridor: &Corridor, request: &mut Request, path: &str) -> Result
             }
             Ok(send(corridor, &call).await?.0)
         }
-        (Some(FACTORS_GRANT), None) => {
+        drawing::Aim::Factors => {
             call.completes_login = true;
             attempt(corridor, exchange, &call).await
         }
-        _ => attempt(corridor, Aim::Nothing, &call).await,
+        drawing::Aim::Login { .. } | drawing::Aim::Nothing => attempt(corridor, Aim::Nothing, &call).await,
     }
 }
 

@@ -6,9 +6,9 @@
 use crate::origins::{OriginConfig, Origins, authority};
 use crate::{log, state};
 use ed25519_dalek::SigningKey;
-use margrave_shared::device::{self, DeviceKey};
+use margrave_shared::device::DeviceKey;
 use margrave_shared::id::{EdgeId, MerchantId};
-use margrave_shared::limiter::Limit;
+use margrave_shared::limiter::limits::{LimitSettings, Limits};
 use margrave_shared::route_policy::RouteConfig;
 use margrave_shared::route_table::RouteTable;
 use margrave_shared::secret::{SecretKey, SecretText};
@@ -40,7 +40,7 @@ struct File {
     edge_id: String,
     client_address: String,
     #[serde(default)]
-    limits: Limits,
+    limits: LimitSettings,
     #[serde(default)]
     revocations: Revocations,
     #[serde(default)]
@@ -57,38 +57,6 @@ struct File {
     origins: BTreeMap<String, OriginConfig>,
     #[serde(default)]
     route: Vec<RouteConfig>,
-}
-
-/// `[limits]`: login attempts.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Limits {
-    /// Wrong attempts on one login. Default 5.
-    account_attempts: i64,
-    /// … in so many seconds. Default 300.
-    account_window_s: i64,
-    /// Wrong attempts from one address. Default 30.
-    address_attempts: i64,
-    /// … in so many seconds. Default 300.
-    address_window_s: i64,
-    /// Wrong attempts on all logins of one merchant in the address's window, after which somebody is taken to try many
-    /// logins: the log says so, and strangers' addresses have `tight_attempts`. Default ten times `address_attempts`.
-    merchant_attempts: Option<i64>,
-    /// Wrong attempts from one address meanwhile. Default a tenth of `address_attempts`.
-    tight_attempts: Option<i64>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            account_attempts: 5,
-            account_window_s: 300,
-            address_attempts: 30,
-            address_window_s: 300,
-            merchant_attempts: None,
-            tight_attempts: None,
-        }
-    }
 }
 
 /// `[revocations]`: the feed.
@@ -256,18 +224,8 @@ pub(crate) struct EdgeConfig {
     pub(crate) edge_id: EdgeId,
     /// Where the client's address stands.
     pub(crate) client_address: AddressSource,
-    /// Wrong attempts on one login or key.
-    pub(crate) account_limit: Limit,
-    /// Wrong attempts from one address.
-    pub(crate) address_limit: Limit,
-    /// Wrong attempts on all logins of one merchant, above which there is an alarm.
-    pub(crate) merchant_limit: Limit,
-    /// Wrong attempts from one address during an alarm.
-    pub(crate) tight_limit: Limit,
-    /// Wrong attempts from one known device.
-    pub(crate) device_limit: Limit,
-    /// Refreshes and factors grants from one address.
-    pub(crate) exchange_limit: Limit,
+    /// How many attempts there may be.
+    pub(crate) limits: Limits,
     /// The feed.
     pub(crate) revocations: Revocations,
     /// The keys.
@@ -388,26 +346,7 @@ impl EdgeConfig {
         let origins = Origins::read(&file.origin_url, &file.audience, &file.origins, secret)
             .map_err(|bad| problems.extend(bad))
             .ok();
-        let mut limit = |name: &str, attempts, window_s| {
-            Limit::new(attempts, window_s)
-                .map_err(|error| problems.push(format!("`limits.{name}`: {error}")))
-                .ok()
-        };
-        let account_limit = limit("account", file.limits.account_attempts, file.limits.account_window_s);
-        let address_limit = limit("address", file.limits.address_attempts, file.limits.address_window_s);
-        let per_address = file.limits.address_attempts;
-        let of_merchant = file
-            .limits
-            .merchant_attempts
-            .unwrap_or_else(|| per_address.saturating_mul(10).min(Limit::MOST_ATTEMPTS));
-        let merchant_limit = limit("merchant", of_merchant, file.limits.address_window_s);
-        let tight = file.limits.tight_attempts.unwrap_or_else(|| (per_address / 10).max(1));
-        let tight_limit = limit("tight", tight, file.limits.address_window_s);
-        let device_limit = limit("device", device::ATTEMPTS, file.limits.account_window_s);
-        let exchange_limit = limit("exchange", 600, 60);
-        if tight > per_address {
-            problems.push("`limits.tight_attempts` is at most `limits.address_attempts`".to_owned());
-        }
+        let limits = file.limits.limits(&mut problems);
         let numbers = [
             ("revocations.poll_ms", file.revocations.poll_ms, 1, 60_000),
             ("revocations.max_stale_s", file.revocations.max_stale_s, 0, 86_400),
@@ -465,20 +404,11 @@ impl EdgeConfig {
             keys.agreeing_on(&[counts_by.bytes(), objects, file.edge_id.as_bytes(), file.issuer.as_bytes()])
         });
 
-        match (
-            client_address,
-            origins,
-            (account_limit, address_limit, exchange_limit),
-            (merchant_limit, tight_limit, device_limit),
-            (edge_id, routes),
-            (signing_key, limiter_key),
-        ) {
+        match (client_address, origins, (limits, edge_id, routes), (signing_key, limiter_key)) {
             (
                 Some(client_address),
                 Some(origins),
-                (Some(account_limit), Some(address_limit), Some(exchange_limit)),
-                (Some(merchant_limit), Some(tight_limit), Some(device_limit)),
-                (Some(edge_id), Some(routes)),
+                (Some(limits), Some(edge_id), Some(routes)),
                 (Some(signing_key), Some(limiter_key)),
             ) if problems.is_empty() => Ok(Self {
                 issuer: file.issuer,
@@ -488,12 +418,7 @@ impl EdgeConfig {
                 merchants: file.merchants,
                 edge_id,
                 client_address,
-                account_limit,
-                address_limit,
-                merchant_limit,
-                tight_limit,
-                device_limit,
-                exchange_limit,
+                limits,
                 revocations: file.revocations,
                 jwks: file.jwks,
                 touch_s: file.session.touch_s,
@@ -558,8 +483,8 @@ mod tests {
         let text = &filled_in();
         let over = "merchants = [\"m\"]\n[limits]\naccount_attempts = 9\n";
         let config = EdgeConfig::build(text, over, &|name| Some(secret(name))).unwrap();
-        assert_eq!(config.account_limit.attempts, 9);
-        assert_eq!(config.account_limit.window_s, 300);
+        assert_eq!(config.limits.account.attempts, 9);
+        assert_eq!(config.limits.account.window_s, 300);
         assert!(config.serves(&MerchantId::parse("m").unwrap()));
         assert!(!config.serves(&MerchantId::parse("n").unwrap()));
 

@@ -1,5 +1,4 @@
-//! Login attempts: every one is taken from its buckets before it is forwarded, and what was right or not evaluated
-//! comes back.
+//! Attempts: every one is taken from its buckets before it is forwarded, and what was right or not evaluated comes back.
 
 use crate::budget::OBJECT;
 use crate::config::EdgeConfig;
@@ -12,8 +11,11 @@ use margrave_shared::device::{ATTEMPTS_OF_ALL, Device};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::MerchantId;
 use margrave_shared::limiter::Limit;
-use margrave_shared::limiter::pair::Act;
-use margrave_shared::limiter::rule::{ALL_OUTCOMES_FACTOR, BucketKind, Outcome, address_key, bucket_key};
+use margrave_shared::limiter::drawing::{self, Buckets, Draw, Keeper, Refusal};
+use margrave_shared::limiter::gcra::Empty;
+use margrave_shared::limiter::limits::all_outcomes;
+use margrave_shared::limiter::pair::{Act, Counting};
+use margrave_shared::limiter::rule::{BucketKind, Outcome};
 use margrave_shared::wire::state_call::{ObjectKind, StateCall};
 use std::net::IpAddr;
 use worker::Env;
@@ -21,9 +23,16 @@ use worker::Env;
 /// An attempt under way: what it has drawn from.
 #[derive(Debug, Default)]
 pub(crate) struct Attempt {
-    taken: Vec<BucketQuery>,
+    taken: Vec<Draw>,
+    /// The known device that it counts as one of.
+    device: Option<DeviceQuery>,
+}
+
+impl Attempt {
     /// Whether it counts as one of a known device.
-    pub(crate) by_known_device: bool,
+    pub(crate) const fn is_by_known_device(&self) -> bool {
+        self.device.is_some()
+    }
 }
 
 /// What an attempt is on.
@@ -55,86 +64,122 @@ pub(crate) enum Aim<'a> {
     },
 }
 
-/// How many attempts there may be of whatever outcome.
-fn all_outcomes(limit: Limit) -> i64 {
-    limit.attempts.saturating_mul(ALL_OUTCOMES_FACTOR).min(Limit::MOST_ATTEMPTS)
-}
-
-/// The buckets of an edge.
-struct Buckets<'a> {
+/// Buckets in the limiter's objects.
+struct Objects<'a> {
+    env: &'a Env,
     config: &'a EdgeConfig,
     client: Option<IpAddr>,
 }
 
-impl Buckets<'_> {
-    fn bucket(&self, kind: BucketKind, value: &str, limit: Limit) -> BucketQuery {
-        let key = bucket_key(&self.config.limiter_key, kind, value);
-        BucketQuery {
-            act: Act::Take,
-            kind,
-            key,
-            limit,
-            tight: None,
-            all_outcomes: Some(all_outcomes(limit)),
-            device: None,
-        }
+impl Keeper for Objects<'_> {
+    type Failed = ();
+
+    async fn apply(&mut self, draw: &Draw, act: Act) -> Result<(), Refusal<()>> {
+        admitted(ask(self.env, &BucketQuery { act, draw: *draw, device: None }).await).map(drop)
     }
 
-    fn by_address(&self, kind: BucketKind, limit: Limit) -> BucketQuery {
-        self.bucket(kind, &self.address(), limit)
+    fn is_suspected(&self, merchant: &MerchantId) -> bool {
+        spraying::is_suspected(merchant)
     }
 
-    /// Who has no address shares one bucket with all who have none.
-    fn address(&self) -> String {
-        self.client.map_or_else(|| "unknown".to_owned(), address_key)
+    fn suspect(&mut self, merchant: &MerchantId) {
+        spraying::suspect(merchant);
+    }
+}
+
+impl<'a> Objects<'a> {
+    const fn buckets(&self) -> Buckets<'a> {
+        Buckets { limits: &self.config.limits, key: &self.config.limiter_key, client: self.client }
     }
 
-    /// Those that admit or refuse, in the order of drawing: the address first, so that a flood from one address does not
-    /// even reach the account's bucket.
-    fn of(&self, aim: Aim<'_>) -> Vec<BucketQuery> {
-        let address = || self.by_address(BucketKind::Address, self.config.address_limit);
-        let account = |kind, value| self.bucket(kind, value, self.config.account_limit);
-        match aim {
-            Aim::Login { login, .. } => vec![address(), account(BucketKind::Account, login)],
-            Aim::Key(key) => vec![address(), account(BucketKind::Key, key)],
-            Aim::Nothing => vec![address()],
-            Aim::Route { route, limit, subject } => {
-                let bucket = |kind, value: &str| {
-                    let value = format!("{route} {value}");
-                    BucketQuery { all_outcomes: None, ..self.bucket(kind, &value, limit) }
-                };
-                let mut both = vec![bucket(BucketKind::RouteAddress, &self.address())];
-                both.extend(subject.map(|subject| bucket(BucketKind::RouteAccount, subject)));
-                both
-            }
-            Aim::Exchange(_) => vec![self.by_address(BucketKind::Exchange, self.config.exchange_limit)],
-        }
-    }
-
-    /// The one of a merchant, which sees only what is wrong: a large merchant has many right attempts.
-    fn of_merchant(&self, merchant: &MerchantId) -> BucketQuery {
-        let bucket = self.bucket(BucketKind::Merchant, merchant.as_str(), self.config.merchant_limit);
-        BucketQuery { all_outcomes: None, ..bucket }
-    }
-
-    /// The one of a known device.
-    fn of_device(&self, device: &Device) -> BucketQuery {
-        let keys = &self.config.device_key;
+    /// The bucket of a known device.
+    fn of_device(&self, device: &Device) -> (Draw, DeviceQuery) {
+        let (keys, limits) = (&self.config.device_key, &self.config.limits);
         let account = DeviceQuery {
             account: keys.account(&device.account),
             generation: device.generation,
             attempts_of_all: ATTEMPTS_OF_ALL,
         };
-        BucketQuery {
-            act: Act::Take,
-            kind: BucketKind::Device,
-            key: keys.bucket(device),
-            limit: self.config.device_limit,
-            tight: None,
-            // As many right ones as an address may have.
-            all_outcomes: Some(all_outcomes(self.config.address_limit)),
-            device: Some(account),
+        // As many right ones as an address may have.
+        let all = Limit { attempts: all_outcomes(limits.address).attempts, ..limits.device };
+        let counting = Counting { limit: limits.device, tight: None, all: Some(all) };
+        (Draw { kind: BucketKind::Device, key: keys.bucket(device), counting }, account)
+    }
+
+    async fn draw(&mut self, aim: Aim<'_>, attempt: &mut Attempt) -> Result<(), Refusal<()>> {
+        let shared = match aim {
+            Aim::Login { login, merchant, device } => {
+                if let Some(device) = device
+                    && self.by_device(device, attempt).await?
+                {
+                    return Ok(());
+                }
+                let merchant = Some(merchant).filter(|merchant| self.config.serves(merchant));
+                drawing::Aim::Login { login, merchant }
+            }
+            Aim::Key(key) => drawing::Aim::Key(key),
+            Aim::Nothing => drawing::Aim::Nothing,
+            Aim::Exchange(devices) => return self.exchange(devices, attempt).await,
+            Aim::Route { route, limit, subject } => return self.route(route, limit, subject, attempt).await,
+        };
+        drawing::draw(self, &self.buckets(), shared, &mut attempt.taken).await
+    }
+
+    /// Draws from a known device's own bucket: what strangers do to the login and to the address is nothing to it. Gives
+    /// whether the device is still known.
+    async fn by_device(&mut self, device: &Device, attempt: &mut Attempt) -> Result<bool, Refusal<()>> {
+        let (draw, account) = self.of_device(device);
+        let query = BucketQuery { act: Act::Take, draw, device: Some(account) };
+        if admitted(ask(self.env, &query).await)?.forgotten {
+            return Ok(false);
         }
+        attempt.taken.push(draw);
+        attempt.device = Some(account);
+        Ok(true)
+    }
+
+    /// A refresh or a grant. Where an address has none left, because others behind it have used them up, who has logged in
+    /// before draws from a bucket of the account's.
+    async fn exchange(&mut self, devices: &[Device], attempt: &mut Attempt) -> Result<(), Refusal<()>> {
+        let buckets = self.buckets();
+        let by_address = drawing::draw(self, &buckets, drawing::Aim::Factors, &mut attempt.taken).await;
+        let Err(Refusal::Empty(empty)) = by_address else { return by_address };
+        for device in devices {
+            let draw =
+                buckets.bucket(BucketKind::ExchangeAccount, device.account.as_str(), buckets.limits.exchange);
+            match self.apply(&draw, Act::Take).await {
+                Ok(()) => {
+                    attempt.taken.push(draw);
+                    return Ok(());
+                }
+                Err(Refusal::Empty(_)) => {}
+                Err(Refusal::Failed(())) => return Err(Refusal::Failed(())),
+            }
+        }
+        Err(Refusal::Empty(empty))
+    }
+
+    /// A request to a route that is limited: by its address, and by whose it is.
+    async fn route(
+        &mut self,
+        route: &str,
+        limit: Limit,
+        subject: Option<&str>,
+        attempt: &mut Attempt,
+    ) -> Result<(), Refusal<()>> {
+        let buckets = self.buckets();
+        let bucket = |kind, value: &str| {
+            let mut draw = buckets.bucket(kind, &format!("{route} {value}"), limit);
+            draw.counting.all = None;
+            draw
+        };
+        let by_address = bucket(BucketKind::RouteAddress, &buckets.address());
+        let by_subject = subject.map(|subject| bucket(BucketKind::RouteAccount, subject));
+        for draw in core::iter::once(by_address).chain(by_subject) {
+            self.apply(&draw, Act::Take).await?;
+            attempt.taken.push(draw);
+        }
+        Ok(())
     }
 }
 
@@ -148,93 +193,20 @@ pub(crate) async fn take(
     aim: Aim<'_>,
     client: Option<IpAddr>,
 ) -> Result<Attempt, Refused> {
-    let buckets = Buckets { config, client };
     let mut attempt = Attempt::default();
-    match draw(env, &buckets, aim, &mut attempt).await {
+    match (Objects { env, config, client }).draw(aim, &mut attempt).await {
         Ok(()) => Ok(attempt),
-        Err(refused) => {
+        Err(refusal) => {
             // Refused by one bucket, an attempt consumes from none.
             undo(env, attempt, Act::Untake).await;
-            Err(refused)
+            Err(match refusal {
+                Refusal::Empty(Empty { retry_after_ms }) => {
+                    Refused { code: ErrorCode::TooManyAttempts, retry_after_ms: Some(retry_after_ms) }
+                }
+                Refusal::Failed(()) => ErrorCode::StateUnavailable.into(),
+            })
         }
     }
-}
-
-async fn draw(env: &Env, buckets: &Buckets<'_>, aim: Aim<'_>, attempt: &mut Attempt) -> Result<(), Refused> {
-    if let Aim::Login { device: Some(device), .. } = aim {
-        // What strangers do to the login and to the address is nothing to the owner's own device.
-        let query = buckets.of_device(device);
-        if !ask(env, &query).await?.admitted()?.forgotten {
-            attempt.by_known_device = true;
-            attempt.taken.push(query);
-            return Ok(());
-        }
-    }
-    if let Aim::Exchange(devices) = aim {
-        return exchange(env, buckets, devices, attempt).await;
-    }
-    let merchant = match aim {
-        Aim::Login { merchant, .. } if buckets.config.serves(merchant) => Some(merchant),
-        _ => None,
-    };
-    let alarmed = merchant.is_some_and(spraying::is_suspected);
-    for (i, query) in buckets.of(aim).into_iter().enumerate() {
-        ask(env, &query).await?.admitted()?;
-        attempt.taken.push(query);
-        if alarmed && i == 0 {
-            // Before the login's bucket: what the address may not do must not hold an attempt of its owner's.
-            tighten(env, buckets, attempt).await?;
-        }
-    }
-    let Some(merchant) = merchant else { return Ok(()) };
-    let query = buckets.of_merchant(merchant);
-    match ask(env, &query).await {
-        Ok(BucketAnswer { retry_after_ms: None, .. }) => attempt.taken.push(query),
-        Ok(_) => {
-            spraying::suspect(merchant);
-            if !alarmed {
-                tighten(env, buckets, attempt).await?;
-            }
-        }
-        // A bucket that is silent is taken for an empty one: it refuses nobody by itself.
-        Err(_) if alarmed => {}
-        Err(_) => tighten(env, buckets, attempt).await?,
-    }
-    Ok(())
-}
-
-/// A refresh or a grant. Where an address has none left, because others behind it have used them up, who has logged in
-/// before draws from a bucket of the account's.
-async fn exchange(
-    env: &Env,
-    buckets: &Buckets<'_>,
-    devices: &[Device],
-    attempt: &mut Attempt,
-) -> Result<(), Refused> {
-    let limit = buckets.config.exchange_limit;
-    let address = buckets.by_address(BucketKind::Exchange, limit);
-    let of_device =
-        |device: &Device| buckets.bucket(BucketKind::ExchangeAccount, device.account.as_str(), limit);
-    let mut refused = None;
-    for query in core::iter::once(address).chain(devices.iter().map(of_device)) {
-        match ask(env, &query).await?.admitted() {
-            Ok(_) => {
-                attempt.taken.push(query);
-                return Ok(());
-            }
-            Err(empty) => refused = refused.or(Some(empty)),
-        }
-    }
-    Err(refused.unwrap_or(ErrorCode::StateUnavailable.into()))
-}
-
-/// Counts the address of an attempt by the tight limit.
-async fn tighten(env: &Env, buckets: &Buckets<'_>, attempt: &mut Attempt) -> Result<(), Refused> {
-    let Some(address) = attempt.taken.first_mut() else { return Ok(()) };
-    let tightened = BucketQuery { tight: Some(buckets.config.tight_limit.attempts), ..*address };
-    ask(env, &BucketQuery { act: Act::Tighten, ..tightened }).await?.admitted()?;
-    *address = tightened;
-    Ok(())
 }
 
 /// Gives an attempt back if its outcome says so.
@@ -245,9 +217,9 @@ pub(crate) async fn settle(env: &Env, attempt: Attempt, outcome: Outcome) {
 }
 
 async fn undo(env: &Env, attempt: Attempt, act: Act) {
-    for query in attempt.taken {
+    for draw in attempt.taken {
         // Should it fail, an attempt is lost to its owner, never won by an attacker.
-        let _ = ask(env, &BucketQuery { act, ..query }).await;
+        let _ = ask(env, &BucketQuery { act, draw, device: attempt.device }).await;
     }
 }
 
@@ -257,16 +229,15 @@ pub(crate) async fn forget_devices(env: &Env, account: [u8; 16], generation: i64
     call(env, shard, url, Repeatable::Yes).await.is_ok()
 }
 
-impl BucketAnswer {
-    fn admitted(self) -> Result<Self, Refused> {
-        match self.retry_after_ms {
-            None => Ok(self),
-            Some(ms) => Err(Refused { code: ErrorCode::TooManyAttempts, retry_after_ms: Some(ms) }),
-        }
+fn admitted(answer: Result<BucketAnswer, ()>) -> Result<BucketAnswer, Refusal<()>> {
+    let answer = answer.map_err(Refusal::Failed)?;
+    match answer.retry_after_ms {
+        None => Ok(answer),
+        Some(retry_after_ms) => Err(Refusal::Empty(Empty { retry_after_ms })),
     }
 }
 
-async fn ask(env: &Env, query: &BucketQuery) -> Result<BucketAnswer, Refused> {
+async fn ask(env: &Env, query: &BucketQuery) -> Result<BucketAnswer, ()> {
     // An attempt that is taken twice is lost to its owner; one that is given back twice is won by somebody.
     let repeatable = match query.act {
         Act::Take | Act::Tighten => Repeatable::Yes,
@@ -274,12 +245,12 @@ async fn ask(env: &Env, query: &BucketQuery) -> Result<BucketAnswer, Refused> {
     };
     let answer = call(env, query.shard(), query.print(), repeatable).await?;
     if answer.retry_after_ms.is_some() {
-        metrics::limited(query.kind);
+        metrics::limited(query.draw.kind);
     }
     Ok(answer)
 }
 
-async fn call(env: &Env, name: String, url: String, repeatable: Repeatable) -> Result<BucketAnswer, Refused> {
+async fn call(env: &Env, name: String, url: String, repeatable: Repeatable) -> Result<BucketAnswer, ()> {
     let call = StateCall { kind: ObjectKind::Limiter, name, url, body: None };
-    state::ask(env, OBJECT, &call, repeatable).await.map_err(|_| ErrorCode::StateUnavailable.into())
+    state::ask(env, OBJECT, &call, repeatable).await.map_err(drop)
 }

@@ -1,6 +1,6 @@
 //! The only place where a refusal becomes an answer.
 
-use margrave_shared::error::{ErrorCode, Retry};
+use margrave_shared::error::{ErrorCode, Retry, whole_seconds};
 use margrave_shared::error_body::{OAuthError, PROBLEM_JSON, Problem, challenge};
 use margrave_shared::header::REQUEST_ID;
 use margrave_shared::header_list::HeaderList;
@@ -64,9 +64,4 @@ fn answer(
         headers.set("retry-after", &seconds.to_string())?;
     }
     Ok(ResponseBuilder::new().with_status(refused.code.status()).with_headers(headers).fixed(body))
-}
-
-/// Milliseconds as whole seconds, rounded up, so that who waits so long is not sent away again.
-const fn whole_seconds(ms: i64) -> i64 {
-    ms / 1000 + (ms % 1000 != 0) as i64
 }

@@ -7,6 +7,7 @@ use crate::entropy::Entropy;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::keys::{KeyRing, rotate};
+use crate::limiter::Limiter;
 use crate::outbound::Fetcher;
 use crate::passwords::Kdf;
 use crate::revocations::{self, Feed, Propagation};
@@ -42,6 +43,8 @@ pub(crate) struct App {
     pub(crate) status_key: SecretKey,
     /// Status lists.
     pub(crate) status_lists: StatusLists,
+    /// Attempts of clients that come without an edge.
+    pub(crate) limiter: Limiter,
     /// Calls to others.
     pub(crate) fetcher: Fetcher,
     /// The issuer's name.
@@ -69,6 +72,8 @@ impl App {
         migrate(&db).await?;
         let entropy = Entropy;
         revocations::ensure(&db, &uuid_v4(entropy.bytes())).await?;
+        let limits = config.limits.limits(&mut Vec::new());
+        let limits = limits.ok_or(Failure::Internal("limits out of range"))?;
         let sealing_key = master_key.derive("signing keys");
         let app = Self {
             clock,
@@ -81,6 +86,7 @@ impl App {
             propagation: Propagation::default(),
             status_key: master_key.derive("status lists"),
             status_lists: StatusLists::default(),
+            limiter: Limiter::new(limits, master_key.derive("limiter")),
             fetcher: Fetcher::new()?,
             public_url: config.public_url.clone(),
             direct: config.direct,

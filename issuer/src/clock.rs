@@ -20,6 +20,15 @@ pub(crate) enum Clock {
 }
 
 impl Clock {
+    /// The database's time, which all processes share, unless a test has its own.
+    pub(crate) fn or_of_database(&self, database: UnixMs) -> UnixMs {
+        match self {
+            Self::System => database,
+            #[cfg(test)]
+            Self::Manual(_) => self.now(),
+        }
+    }
+
     /// The present time.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub(crate) fn now(&self) -> UnixMs {

@@ -17,6 +17,7 @@ mod factors;
 mod failure;
 mod http;
 mod keys;
+mod limiter;
 mod merchants;
 mod oauth;
 mod outbound;

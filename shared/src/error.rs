@@ -82,6 +82,12 @@ codes! {
     Internal = "internal_error", 500, Later, "Something went wrong on our side.";
 }
 
+/// Milliseconds as the whole seconds of a `Retry-After` (RFC 9110 §10.2.3), rounded up, so that who waits so long is not sent away
+/// again.
+pub const fn whole_seconds(ms: i64) -> i64 {
+    ms / 1000 + (ms % 1000 != 0) as i64
+}
+
 impl Serialize for ErrorCode {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())

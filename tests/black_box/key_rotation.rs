@@ -15,7 +15,13 @@ pub(crate) fn kid(token: &str) -> String {
 #[tokio::test]
 async fn rotation_under_load_fails_no_request() {
     // The shortest rotation there can be: a key is published for 30 seconds before it signs.
-    let system = up(&["issuer.keys.rotate_every_s=2", "issuer.keys.publish_ahead_s=30"]).await;
+    let system = up(&[
+        "issuer.keys.rotate_every_s=2",
+        "issuer.keys.publish_ahead_s=30",
+        "issuer.limits.account_attempts=1000",
+        "issuer.limits.address_attempts=1000",
+    ])
+    .await;
     let mut signers = BTreeSet::new();
     let mut kept = system.key_token().await;
     for round in 0..350 {

@@ -15,6 +15,7 @@ mod answers_of_an_origin;
 mod canaries;
 mod crashes;
 mod deployment;
+mod direct_clients;
 mod drills;
 mod forged;
 mod http;

@@ -12,7 +12,7 @@ async fn fifty(system: &System, issuers: &[&str], token: &str, headers: &[(&str,
 
 /// Two issuer processes on one database.
 async fn parallel_uses_leave_no_two_live_children(system: System) {
-    let (_second, second) = system.another_issuer().await;
+    let (_second, second) = system.another_issuer(&[]).await;
     let issuers = [system.fact("issuer"), &second];
     // They are one issuer: a token of the one is known to the other.
     let person = system.log_in().await;

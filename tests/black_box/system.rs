@@ -198,10 +198,11 @@ impl System {
     }
 
     /// One more issuer process on the same database; gives its URL. Dropped, it is killed.
-    pub(crate) async fn another_issuer(&self) -> (Child, String) {
+    pub(crate) async fn another_issuer(&self, settings: &[(&str, &str)]) -> (Child, String) {
         let listen = free_address();
         let mut command = self.margrave();
-        command.arg("serve").env("MARGRAVE_LISTEN", &listen).stdout(Stdio::null()).kill_on_drop(true);
+        command.arg("serve").env("MARGRAVE_LISTEN", &listen).envs(settings.iter().copied());
+        command.stdout(Stdio::null()).kill_on_drop(true);
         let child = command.spawn().unwrap();
         let url = format!("http://{listen}");
         for _ in 0..100 {

@@ -1,6 +1,7 @@
 //! `--set issuer.<section>.<key>=<value>` and `--set edge.<section>.<key>=<value>`.
 
 use crate::Outcome;
+use margrave_shared::limiter::limits::LimitSettings;
 
 /// What was set, for each half in its own form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +16,10 @@ impl Settings {
     /// Reads the options.
     pub(crate) fn parse(texts: &[String]) -> Outcome<Self> {
         let mut settings = Self::default();
-        for text in texts {
+        // What is said of the issuer itself counts, wherever it stands.
+        let (of_issuer, others): (Vec<_>, Vec<_>) =
+            texts.iter().partition(|text| text.starts_with("issuer."));
+        for text in others.into_iter().chain(of_issuer) {
             let wrong = || {
                 format!(
                     "--set {text}: write it as issuer.<section>.<key>=<value> or edge.<section>.<key>=<value>"
@@ -31,10 +35,15 @@ impl Settings {
             }
             match parts.as_slice() {
                 ["issuer", rest @ ..] if (1..=2).contains(&rest.len()) => {
-                    let name = format!("MARGRAVE_{}", rest.join("__").to_uppercase());
-                    settings.issuer.push((name, value.to_owned()));
+                    settings.set_issuer(rest, value);
                 }
                 ["edge", rest @ ..] if (1..=2).contains(&rest.len()) => {
+                    // One rule for whoever comes through the edge, and past it.
+                    if let ["limits", key] = rest
+                        && toml::from_str::<LimitSettings>(&format!("{key} = {value}")).is_ok()
+                    {
+                        settings.set_issuer(rest, value);
+                    }
                     let name = rest.join(".");
                     // What is no TOML value is a text.
                     let is_value = format!("v = {value}").parse::<toml::Table>().is_ok();
@@ -45,6 +54,12 @@ impl Settings {
             }
         }
         Ok(settings)
+    }
+
+    fn set_issuer(&mut self, path: &[&str], value: &str) {
+        let name = format!("MARGRAVE_{}", path.join("__").to_uppercase());
+        self.issuer.retain(|(set, _)| *set != name);
+        self.issuer.push((name, value.to_owned()));
     }
 }
 
@@ -59,8 +74,13 @@ mod tests {
         let settings =
             set(&["issuer.session.idle_s=5", "edge.limits.account_attempts=3", "edge.client_address=peer"])
                 .unwrap();
-        assert_eq!(settings.issuer, [("MARGRAVE_SESSION__IDLE_S".to_owned(), "5".to_owned())]);
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let issuer =
+            [variable("MARGRAVE_LIMITS__ACCOUNT_ATTEMPTS", "3"), variable("MARGRAVE_SESSION__IDLE_S", "5")];
+        assert_eq!(settings.issuer, issuer);
         assert_eq!(settings.edge, "limits.account_attempts = 3\nclient_address = \"peer\"\n");
+        let settings = set(&["issuer.limits.account_attempts=7", "edge.limits.account_attempts=3"]).unwrap();
+        assert_eq!(settings.issuer, [("MARGRAVE_LIMITS__ACCOUNT_ATTEMPTS".to_owned(), "7".to_owned())]);
         for bad in ["x", "issuer=1", "other.a.b=1", "edge.a.b.c=1", "edge.a b=1"] {
             assert!(set(&[bad]).is_err(), "{bad}");
         }

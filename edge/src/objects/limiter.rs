@@ -4,9 +4,9 @@
 use super::{Schema, answer, number, parameters, sorted, text};
 use crate::clock;
 use margrave_shared::device::{DeviceRow, LIFE_S};
-use margrave_shared::limiter::gcra::{Bucket, Empty, Limit};
-use margrave_shared::limiter::pair::{Act, Counting, Pair};
-use margrave_shared::limiter::rule::BucketKind;
+use margrave_shared::limiter::drawing::Draw;
+use margrave_shared::limiter::gcra::{Empty, Limit};
+use margrave_shared::limiter::pair::{Act, Counting, Pair, StoredPair};
 use margrave_shared::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
@@ -27,37 +27,31 @@ pub(crate) struct DeviceQuery {
 pub(crate) struct BucketQuery {
     /// What is done.
     pub(crate) act: Act,
-    /// What it counts by.
-    pub(crate) kind: BucketKind,
-    /// The bucket's keyed hash.
-    pub(crate) key: [u8; 16],
-    /// Its limit.
-    pub(crate) limit: Limit,
-    /// By how many attempts of its window it is counted instead, once it was tightened.
-    pub(crate) tight: Option<i64>,
-    /// How many attempts of whatever outcome there may be; nothing where right ones are not bounded.
-    pub(crate) all_outcomes: Option<i64>,
-    /// The bucket of a known device.
+    /// The bucket.
+    pub(crate) draw: Draw,
+    /// The known device whose bucket it is.
     pub(crate) device: Option<DeviceQuery>,
 }
 
 impl BucketQuery {
     /// The object that holds the bucket: a device's lies where what is remembered of its account does.
     pub(crate) fn shard(&self) -> String {
-        let [first, ..] = self.device.map_or(self.key, |device| device.account);
+        let [first, ..] = self.device.map_or(self.draw.key, |device| device.account);
         shard(first)
     }
 
     /// The URL of the call.
     pub(crate) fn print(&self) -> String {
+        let Draw { key, counting: Counting { limit, tight, all }, .. } = self.draw;
+        let attempts = |limit: Option<Limit>| limit.map_or(0, |limit| limit.attempts);
         let url = format!(
             "https://limiter/?act={}&key={}&attempts={}&window={}&tight={}&all={}",
             self.act.as_str(),
-            hex(self.key),
-            self.limit.attempts,
-            self.limit.window_s,
-            self.tight.unwrap_or(0),
-            self.all_outcomes.unwrap_or(0),
+            hex(key),
+            limit.attempts,
+            limit.window_s,
+            attempts(tight),
+            attempts(all),
         );
         match self.device {
             None => url,
@@ -131,11 +125,6 @@ struct Row {
 #[derive(Deserialize)]
 struct Counted {
     count: String,
-}
-
-/// By which limits the two buckets are counted, as it is stored.
-fn units(counting: Counting) -> String {
-    format!("{}/{}", counting.limit.attempts, counting.all.map_or(0, |all| all.attempts))
 }
 
 impl DurableObject for LimiterObject {
@@ -219,32 +208,29 @@ impl LimiterObject {
         let rows: Vec<Row> = cursor.to_array()?;
         let number =
             |text: &str| text.parse::<i64>().map_err(|_| worker::Error::RustError("bucket".to_owned()));
-        let Some(row) = rows.first() else {
-            return Ok(Pair { wrong: Bucket::FULL, all: Bucket::FULL });
-        };
-        // The operator may have changed the limits since the row was written.
-        let (wrong, all) = row.attempts.split_once('/').unwrap_or((&row.attempts, "0"));
-        Ok(Pair {
-            wrong: Bucket(number(&row.wrong)?).rescaled(number(wrong)?, counting.limit.attempts),
-            all: match counting.all {
-                Some(limit) => Bucket(number(&row.all_outcomes)?).rescaled(number(all)?, limit.attempts),
-                None => Bucket::FULL,
-            },
-        })
+        let stored = rows.first().map(|row| {
+            let (attempts, attempts_of_all) = row.attempts.split_once('/').unwrap_or((&row.attempts, "0"));
+            Ok::<_, worker::Error>(StoredPair {
+                attempts: number(attempts)?,
+                wrong: number(&row.wrong)?,
+                attempts_of_all: number(attempts_of_all)?,
+                all: number(&row.all_outcomes)?,
+            })
+        });
+        Ok(counting.read(stored.transpose()?))
     }
 
     fn put(&self, key: &str, pair: Pair, counting: Counting, now: UnixMs) -> worker::Result<()> {
         let sql = self.state.storage().sql();
-        let full_at = pair.wrong.full_at(counting.limit);
-        let full_at = counting.all.map_or(full_at, |all| full_at.max(pair.all.full_at(all)));
+        let StoredPair { attempts, wrong, attempts_of_all, all } = counting.write(pair);
         sql.exec(
             PUT,
             vec![
                 key.into(),
-                units(counting).into(),
-                pair.wrong.0.to_string().into(),
-                pair.all.0.to_string().into(),
-                sorted(full_at.0).into(),
+                format!("{attempts}/{attempts_of_all}").into(),
+                wrong.to_string().into(),
+                all.to_string().into(),
+                sorted(counting.full_at(pair).0).into(),
             ],
         )?;
         sql.exec(DROP_FULL, vec![sorted(now.0).into()])?;

@@ -2,15 +2,17 @@
 
 use super::{NewAccount, create_account, device_standing, forget_account_devices};
 use crate::app::App;
+use crate::http::attempt::attempt;
 use crate::http::bearer::{authenticate, authenticate_for};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
-use crate::http::to_edge::with_device_standing;
+use crate::http::to_edge::for_edge;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::json::Json;
+use margrave_shared::limiter::drawing::Aim;
 use margrave_shared::permission::print_scope;
 use margrave_shared::secret::SecretText;
 use std::sync::Arc;
@@ -69,9 +71,11 @@ pub(crate) async fn forget_devices(
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
     let presented = authenticate(&app, &incoming).await?;
-    let account = presented.account.as_ref().ok_or(ApiError::new(ErrorCode::InsufficientPermission))?;
-    let account = forget_account_devices(&app, &account.id, &presented.actor(), &incoming.caller).await?;
-    let response = StatusCode::NO_CONTENT.into_response();
-    let by_edge = incoming.caller.edge.is_some();
-    Ok(if by_edge { with_device_standing(response, &device_standing(&account)) } else { response })
+    // Bounded, since each is written down for good.
+    attempt(&app, &incoming, Aim::Nothing, async {
+        let account = presented.account.as_ref().ok_or(ApiError::new(ErrorCode::InsufficientPermission))?;
+        let account = forget_account_devices(&app, &account.id, &presented.actor(), &incoming.caller).await?;
+        Ok(for_edge(&incoming, StatusCode::NO_CONTENT.into_response(), &device_standing(&account)))
+    })
+    .await
 }

@@ -15,6 +15,7 @@ pub(crate) use password::PasswordConfig;
 pub(crate) use session::SessionConfig;
 pub(crate) use token::TokenConfig;
 
+use margrave_shared::limiter::limits::LimitSettings;
 use margrave_shared::secret::SecretKey;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -44,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) session: SessionConfig,
     /// Passwords.
     pub(crate) password: PasswordConfig,
+    /// How many attempts clients have that come without an edge.
+    pub(crate) limits: LimitSettings,
 }
 
 impl Default for Config {
@@ -59,6 +62,7 @@ impl Default for Config {
             token: TokenConfig::default(),
             session: SessionConfig::default(),
             password: PasswordConfig::default(),
+            limits: LimitSettings::default(),
         }
     }
 }
@@ -132,6 +136,7 @@ impl Config {
         self.token.validate(problems);
         self.session.validate(problems);
         self.password.validate(problems);
+        let _ = self.limits.limits(problems);
     }
 
     /// The master key, from its file or from the environment.

@@ -5,7 +5,7 @@ use crate::storage::StorageError;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use margrave_shared::error::{ErrorCode, Retry};
+use margrave_shared::error::{ErrorCode, Retry, whole_seconds};
 use margrave_shared::error_body::{OAuthError, PROBLEM_JSON, Problem, challenge};
 use margrave_shared::id::RequestId;
 
@@ -23,6 +23,8 @@ pub(crate) enum Shape {
 pub(crate) struct ApiError {
     denial: Denial,
     shape: Shape,
+    /// When to come back, in seconds, where that is known better than [`RETRY_AFTER_S`].
+    retry_after_s: Option<i64>,
 }
 
 impl ApiError {
@@ -31,7 +33,14 @@ impl ApiError {
         Self {
             denial: Denial { code, reason: "request", detail: None, factors_needed: None },
             shape: Shape::Problem,
+            retry_after_s: None,
         }
+    }
+
+    /// No attempt is left, and one is after so many milliseconds.
+    pub(crate) fn too_many_attempts(retry_after_ms: i64) -> Self {
+        let retry_after_s = Some(whole_seconds(retry_after_ms));
+        Self { retry_after_s, ..Self::new(ErrorCode::TooManyAttempts) }
     }
 
     /// In the shape of OAuth endpoints.
@@ -51,7 +60,7 @@ impl From<Failure> for ApiError {
         match failure {
             Failure::Denied(denial) => {
                 tracing::debug!(code = denial.code.as_str(), reason = denial.reason, "denied");
-                Self { denial, shape: Shape::Problem }
+                Self { denial, shape: Shape::Problem, retry_after_s: None }
             }
             Failure::Storage(error @ (StorageError::Unavailable(_) | StorageError::Together)) => {
                 tracing::error!(%error, "storage");
@@ -74,7 +83,7 @@ impl From<StorageError> for ApiError {
 }
 
 /// How long a client is asked to wait when something is not available, in seconds.
-const RETRY_AFTER_S: &str = "2";
+const RETRY_AFTER_S: i64 = 2;
 
 impl IntoResponse for ApiError {
     /// The status and headers; the body needs the request's id and is written by [`write_body`].
@@ -86,7 +95,8 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if code.retry() == Retry::Later {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+            let seconds = self.retry_after_s.unwrap_or(RETRY_AFTER_S);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(challenge) = challenge(code) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

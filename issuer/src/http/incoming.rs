@@ -129,13 +129,4 @@ impl Incoming {
             Err(ApiError::new(ErrorCode::UnsupportedMediaType))
         }
     }
-
-    /// Refuses callers that do not come through an edge, unless the operator lets them.
-    pub(crate) fn expect_edge(&self, app: &App) -> Result<(), ApiError> {
-        if app.direct || self.caller.edge.is_some() {
-            Ok(())
-        } else {
-            Err(ApiError::new(ErrorCode::EdgeRequired))
-        }
-    }
 }

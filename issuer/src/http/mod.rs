@@ -1,5 +1,6 @@
 //! What every route shares: errors, who is calling, how bodies are read, and what every answer carries.
 
+pub(crate) mod attempt;
 pub(crate) mod bearer;
 pub(crate) mod context;
 pub(crate) mod error;

@@ -7,17 +7,18 @@ use super::token::{Granted, TokenRequest, grant};
 use crate::accounts::routes::json;
 use crate::app::App;
 use crate::audit::audit_refusal;
-use crate::factors::routes::{outcome_of, with_outcome};
+use crate::http::attempt::{attempt, with_outcome};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
-use crate::http::to_edge::with_device_standing;
+use crate::http::to_edge::for_edge;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use margrave_shared::basic::Basic;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::form::Form;
-use margrave_shared::limiter::rule::Outcome;
+use margrave_shared::limiter::drawing::Aim;
+use margrave_shared::login::login_key;
 use std::sync::Arc;
 
 fn read(incoming: &Incoming) -> Result<(Form, Option<Basic>), ApiError> {
@@ -32,63 +33,56 @@ fn read(incoming: &Incoming) -> Result<(Form, Option<Basic>), ApiError> {
 
 /// `POST /oauth/token`
 pub(crate) async fn token(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
-    let by_edge = incoming.caller.edge.is_some();
-    let attempt = async {
-        incoming.expect_edge(&app)?;
+    let answered = async {
         let (form, basic) = read(&incoming)?;
+        let key = basic.as_ref().map(|basic| login_key(&basic.id));
+        let aim = Aim::of_grant(form.get("grant_type"), key.as_deref());
         let request = TokenRequest { form: &form, basic, caller: &incoming.caller };
-        Ok::<_, ApiError>(grant(&app, &request).await?)
-    };
-    match attempt.await {
-        Ok(Granted { answer, device }) => {
+        attempt(&app, &incoming, aim, async {
+            let Granted { answer, device } = Box::pin(grant(&app, &request)).await?;
             let mut response = json(StatusCode::OK, &answer);
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            let response = with_outcome(response, Outcome::Right, by_edge);
-            match device.filter(|_| by_edge) {
-                Some(standing) => with_device_standing(response, &standing),
+            Ok(match device {
+                Some(standing) => for_edge(&incoming, response, &standing),
                 None => response,
-            }
-        }
-        Err(error) => {
-            let outcome = outcome_of(error.code());
-            with_outcome(error.oauth().into_response(), outcome, by_edge)
-        }
-    }
+            })
+        })
+        .await
+    };
+    with_outcome(answered.await.map_err(ApiError::oauth), &incoming)
 }
 
 /// `POST /oauth/revoke`
-pub(crate) async fn revocation(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
-    let attempt = async {
-        incoming.expect_edge(&app)?;
+pub(crate) async fn revocation(
+    State(app): State<Arc<App>>,
+    incoming: Incoming,
+) -> Result<Response, ApiError> {
+    let revoked = attempt(&app, &incoming, Aim::Nothing, async {
         let (form, basic) = read(&incoming)?;
         let caller = &incoming.caller;
         match revoke(&app, basic.as_ref(), form.get("client_id"), form.get("token"), caller).await {
-            Ok(()) => Ok::<_, ApiError>(()),
+            Ok(()) => Ok(StatusCode::OK.into_response()),
             Err(failure) => Err(audit_refusal(&app, "token.revoke", failure, caller).await.into()),
         }
-    };
-    match attempt.await {
-        Ok(()) => StatusCode::OK.into_response(),
-        Err(error) => error.oauth().into_response(),
-    }
+    });
+    revoked.await.map_err(ApiError::oauth)
 }
 
 /// `POST /oauth/introspect`
-pub(crate) async fn introspection(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
-    let attempt = async {
-        incoming.expect_edge(&app)?;
+pub(crate) async fn introspection(
+    State(app): State<Arc<App>>,
+    incoming: Incoming,
+) -> Result<Response, ApiError> {
+    let introspected = attempt(&app, &incoming, Aim::Nothing, async {
         let (form, basic) = read(&incoming)?;
         match introspect(&app, basic.as_ref(), form.get("token")).await {
-            Ok(answer) => Ok::<_, ApiError>(answer),
+            Ok(answer) => Ok(json(StatusCode::OK, &answer)),
             Err(failure) => {
                 Err(audit_refusal(&app, "token.introspect", failure, &incoming.caller).await.into())
             }
         }
-    };
-    match attempt.await {
-        Ok(answer) => json(StatusCode::OK, &answer),
-        Err(error) => error.oauth().into_response(),
-    }
+    });
+    introspected.await.map_err(ApiError::oauth)
 }
 
 /// `GET /.well-known/oauth-authorization-server` and `/.well-known/openid-configuration`

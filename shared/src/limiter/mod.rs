@@ -1,6 +1,8 @@
 //! Limits on attempts: an exact bucket, and which buckets an attempt draws from.
 
+pub mod drawing;
 pub mod gcra;
+pub mod limits;
 pub mod pair;
 pub mod rule;
 

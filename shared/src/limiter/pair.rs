@@ -42,6 +42,19 @@ pub struct Pair {
     pub all: Bucket,
 }
 
+/// A pair as it is stored: buckets count in units of their limits, and an operator may change those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredPair {
+    /// The attempts of the limit by which wrong ones were counted.
+    pub attempts: i64,
+    /// [`Pair::wrong`]
+    pub wrong: i64,
+    /// The attempts of the limit by which all were counted; 0 where they were not.
+    pub attempts_of_all: i64,
+    /// [`Pair::all`]
+    pub all: i64,
+}
+
 /// How a bucket is counted.
 #[derive(Debug, Clone, Copy)]
 pub struct Counting {
@@ -54,6 +67,33 @@ pub struct Counting {
 }
 
 impl Counting {
+    /// Reads a pair by these limits, whatever it was stored by. Nothing stored is full.
+    pub fn read(self, stored: Option<StoredPair>) -> Pair {
+        let Some(stored) = stored else { return Pair { wrong: Bucket::FULL, all: Bucket::FULL } };
+        Pair {
+            wrong: Bucket(stored.wrong).rescaled(stored.attempts, self.limit.attempts),
+            all: self.all.map_or(Bucket::FULL, |all| {
+                Bucket(stored.all).rescaled(stored.attempts_of_all, all.attempts)
+            }),
+        }
+    }
+
+    /// What of a pair is stored.
+    pub fn write(self, pair: Pair) -> StoredPair {
+        StoredPair {
+            attempts: self.limit.attempts,
+            wrong: pair.wrong.0,
+            attempts_of_all: self.all.map_or(0, |all| all.attempts),
+            all: pair.all.0,
+        }
+    }
+
+    /// The instant from which both buckets are full again and the row may be dropped.
+    pub fn full_at(self, pair: Pair) -> UnixMs {
+        let wrong = pair.wrong.full_at(self.limit);
+        self.all.map_or(wrong, |all| wrong.max(pair.all.full_at(all)))
+    }
+
     /// Owing no more than these limits let anybody owe: their window, tight or not.
     #[must_use]
     pub fn bounded(self, pair: Pair, now: UnixMs) -> Pair {
@@ -122,6 +162,24 @@ mod tests {
         assert_eq!(refused.retry_after_ms, 3000, "a twentieth of the window");
         let pair = counting.apply(pair, Act::Untake, NOW).unwrap();
         assert!(counting.apply(pair, Act::Take, NOW).is_ok());
+    }
+
+    #[test]
+    fn what_is_stored_is_read_by_whatever_limits_apply_now() {
+        let (ten, five) = (counting(10, 60, None), counting(5, 60, None));
+        let mut pair = FULL;
+        for _ in 0..10 {
+            pair = ten.apply(pair, Act::Take, NOW).unwrap();
+        }
+        let stored = ten.write(pair);
+        assert_eq!(ten.read(Some(stored)), pair);
+        assert_eq!(ten.full_at(pair), UnixMs(NOW.0 + 60_001));
+        let lowered = five.read(Some(stored));
+        assert_eq!(five.apply(lowered, Act::Take, NOW).unwrap_err().retry_after_ms, 12_000);
+        let uncounted = Counting { all: None, ..ten };
+        assert_eq!(uncounted.read(Some(stored)).all, Bucket::FULL);
+        assert_eq!(ten.read(Some(uncounted.write(pair))).wrong, pair.wrong);
+        assert_eq!(ten.read(None), FULL);
     }
 
     #[test]

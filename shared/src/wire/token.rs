@@ -3,6 +3,9 @@
 use crate::permission::FactorsNeeded;
 use serde::{Deserialize, Serialize};
 
+/// The grant type of security tokens: it completes a login.
+pub const FACTORS_GRANT: &str = "urn:margrave:params:oauth:grant-type:factors";
+
 /// A successful answer of `POST /oauth/token` (RFC 6749 §5.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenResponse {

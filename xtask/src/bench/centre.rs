@@ -40,7 +40,14 @@ impl Running {
         let secrets = Secrets::new()?;
         let port = ports::choose("issuer", None, None)?;
         // Ninety-six logins in a row from one address are not what is measured.
-        let settings = [("MARGRAVE_PASSWORD__QUEUE".to_owned(), "1000".to_owned())];
+        // All of the load comes from one address, and that of a kind from one key or login.
+        let settings = [
+            ("PASSWORD__QUEUE", "1000"),
+            ("LIMITS__ACCOUNT_ATTEMPTS", "1000000"),
+            ("LIMITS__ADDRESS_ATTEMPTS", "1000000"),
+            ("LIMITS__EXCHANGE_ATTEMPTS", "1000000"),
+        ];
+        let settings = settings.map(|(name, value)| (format!("MARGRAVE_{name}"), value.to_owned()));
         let issuer = Issuer::new("server", &state, port, postgres, &secrets, &settings)?;
         let demo = Demo::ensure(&state, &issuer, &secrets, postgres.is_some()).await?;
         let process = issuer.start().await?;

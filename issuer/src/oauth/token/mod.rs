@@ -15,11 +15,8 @@ use margrave_shared::error::ErrorCode;
 use margrave_shared::form::Form;
 use margrave_shared::permission::{Permission, parse_scope};
 use margrave_shared::wire::device::DeviceStanding;
-use margrave_shared::wire::token::TokenResponse;
+use margrave_shared::wire::token::{FACTORS_GRANT, TokenResponse};
 use std::collections::BTreeSet;
-
-/// The grant type of security tokens.
-pub(super) const FACTORS_GRANT: &str = "urn:margrave:params:oauth:grant-type:factors";
 
 /// The grant types there are, for the metadata.
 pub(super) const GRANT_TYPES: [&str; 3] = ["client_credentials", "refresh_token", FACTORS_GRANT];

@@ -1,0 +1,66 @@
+//! A route on which a secret is tried: what became of the attempt is told to the edge that counts it, or counted here.
+
+use super::error::ApiError;
+use super::incoming::Incoming;
+use crate::app::App;
+use crate::limiter;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use margrave_shared::error::ErrorCode;
+use margrave_shared::header::{ATTEMPT, SIGNATURE_INPUT};
+use margrave_shared::limiter::drawing::Aim;
+use margrave_shared::limiter::rule::Outcome;
+use std::sync::Arc;
+
+/// The outcome that a failure is.
+pub(crate) const fn outcome_of(code: ErrorCode) -> Outcome {
+    match code {
+        ErrorCode::AuthenticationFailed | ErrorCode::InvalidClient | ErrorCode::InvalidGrant => {
+            Outcome::Wrong
+        }
+        _ => Outcome::Unevaluated,
+    }
+}
+
+/// Makes an attempt, where its limits let it. `made` gives the answer, right or refused.
+///
+/// # Errors
+/// `too_many_attempts` of a direct client; what `made` fails with.
+pub(crate) async fn attempt(
+    app: &App,
+    incoming: &Incoming,
+    aim: Aim<'_>,
+    made: impl Future<Output = Result<Response, ApiError>>,
+) -> Result<Response, ApiError> {
+    let attempt = limiter::take(app, aim, &incoming.caller).await?;
+    let made = made.await;
+    let outcome = made.as_ref().map_or_else(|error| outcome_of(error.code()), |_| Outcome::Right);
+    if aim.gives_back(outcome) {
+        limiter::give_back(app, attempt).await;
+    }
+    made
+}
+
+/// Tells the edge, and only the edge, what became of an attempt.
+pub(crate) fn with_outcome(result: Result<Response, ApiError>, incoming: &Incoming) -> Response {
+    let outcome = result.as_ref().map_or_else(|error| outcome_of(error.code()), |_| Outcome::Right);
+    let mut response = result.unwrap_or_else(ApiError::into_response);
+    if incoming.caller.edge.is_some() {
+        let value = HeaderValue::from_static(outcome.as_str());
+        response.headers_mut().insert(HeaderName::from_static(ATTEMPT), value);
+    }
+    response
+}
+
+/// Refuses what no edge has signed before any work, unless the operator lets clients come directly. Whether a signature is good is
+/// known when the body has been read.
+pub(crate) async fn through_an_edge(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if app.direct || request.headers().contains_key(SIGNATURE_INPUT) {
+        return next.run(request).await;
+    }
+    let refused = ApiError::new(ErrorCode::EdgeRequired);
+    let is_oauth = request.uri().path().starts_with("/oauth/");
+    if is_oauth { refused.oauth().into_response() } else { refused.into_response() }
+}

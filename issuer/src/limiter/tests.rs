@@ -1,0 +1,132 @@
+//! The rule itself is tested in `shared`; here that rows keep it, over processes, on both databases.
+
+use super::{Attempt, give_back, store, take};
+use crate::app::App;
+use crate::http::context::Caller;
+use crate::http::error::ApiError;
+use crate::storage::testing::{on_both_databases, prepare_all};
+use crate::storage::{Db, on_tx};
+use crate::sweeper::sweep;
+use crate::testing::World;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::id::{EdgeId, MerchantId};
+use margrave_shared::limiter::drawing::Aim;
+use std::sync::Arc;
+
+fn from(address: &str) -> Caller {
+    Caller { address: Some(address.parse().unwrap()), ..Caller::default() }
+}
+
+async fn try_login(
+    app: &App,
+    login: &str,
+    merchant: &MerchantId,
+    address: &str,
+) -> Result<Attempt, ApiError> {
+    let aim = Aim::Login { login, merchant: Some(merchant) };
+    let attempt = take(app, aim, &from(address)).await;
+    if let Err(refused) = &attempt {
+        assert_eq!(refused.code(), ErrorCode::TooManyAttempts);
+    }
+    attempt
+}
+
+async fn rows(app: &App) -> i64 {
+    let mut tx = app.db.read().await.unwrap();
+    on_tx!(&mut tx, c => sqlx::query_scalar("SELECT COUNT(*) FROM attempt_buckets").fetch_one(c).await)
+        .unwrap()
+}
+
+async fn fifty_at_once_over_two_processes_are_five(db: Db) {
+    let statements = if matches!(db, Db::Sqlite { .. }) { store::OF_SQLITE } else { store::OF_POSTGRES };
+    prepare_all(&db, statements).await;
+    let world = Arc::new(World::new(db).await);
+    let other = world.another_process().await;
+    for login in ["alice", "bob"] {
+        let attempts: Vec<_> = (0..50)
+            .map(|i| {
+                let world = Arc::clone(&world);
+                let app = if i % 2 == 0 { Arc::clone(&world.app) } else { Arc::clone(&other) };
+                // Half of them from one network, half from ten.
+                let address = format!("2001:db8:0:{}::{i}", if i % 2 == 0 { 0 } else { i % 20 });
+                tokio::spawn(
+                    async move { try_login(&app, login, &world.merchant.id, &address).await.is_ok() },
+                )
+            })
+            .collect();
+        let mut admitted = 0;
+        for attempt in attempts {
+            admitted += usize::from(attempt.await.unwrap());
+        }
+        assert_eq!(admitted, 5, "{login}");
+    }
+    // A window later all of it is back, and the rows go.
+    world.pass_s(300);
+    assert!(try_login(&other, "alice", &world.merchant.id, "192.0.2.1").await.is_ok());
+    world.pass_s(3_901);
+    assert!(rows(&world.app).await > 3);
+    sweep(&world.app, world.app.clock.now()).await.unwrap();
+    assert_eq!(rows(&world.app).await, 0);
+}
+on_both_databases!(exact, super::fifty_at_once_over_two_processes_are_five);
+
+async fn what_is_right_comes_back_and_what_is_refused_costs_nothing(db: Db) {
+    let world = World::new(db).await;
+    let (app, merchant) = (&world.app, &world.merchant.id);
+    for _ in 0..20 {
+        let attempt = try_login(app, "alice", merchant, "192.0.2.1").await.unwrap();
+        give_back(app, attempt).await;
+    }
+    for _ in 0..5 {
+        try_login(app, "alice", merchant, "192.0.2.1").await.unwrap();
+    }
+    // The login refuses; the address keeps its other twenty-five of thirty.
+    for _ in 0..40 {
+        assert!(try_login(app, "alice", merchant, "192.0.2.1").await.is_err());
+    }
+    let mut admitted = 0;
+    for number in 0..40 {
+        let login = format!("stranger-{number}");
+        admitted += usize::from(try_login(app, &login, merchant, "192.0.2.1").await.is_ok());
+    }
+    assert_eq!(admitted, 25);
+    // What names no merchant has no bucket: an address and a login, and nothing that anybody could fill.
+    let before = rows(app).await;
+    let nobody = MerchantId::parse("nobody").unwrap();
+    try_login(app, "carol", &nobody, "192.0.2.9").await.unwrap();
+    assert_eq!(rows(app).await, before + 2);
+}
+on_both_databases!(returned, super::what_is_right_comes_back_and_what_is_refused_costs_nothing);
+
+async fn an_edge_has_counted_already(db: Db) {
+    let world = World::new(db).await;
+    let caller = Caller { edge: Some(EdgeId::parse("e1").unwrap()), ..from("192.0.2.1") };
+    for _ in 0..100 {
+        take(&world.app, Aim::Nothing, &caller).await.unwrap();
+    }
+    assert_eq!(rows(&world.app).await, 0);
+}
+on_both_databases!(by_edge, super::an_edge_has_counted_already);
+
+async fn many_logins_of_a_merchant_make_addresses_tight(db: Db) {
+    let world = World::new(db).await;
+    let (app, merchant) = (&world.app, &world.merchant.id);
+    let other = world.another_process().await;
+    // Ten addresses use up what the merchant has: ten times thirty.
+    for address in 0..10 {
+        for number in 0..30 {
+            let login = format!("l{address}-{number}");
+            try_login(app, &login, merchant, &format!("198.51.100.{address}")).await.unwrap();
+        }
+    }
+    for process in [app, &other] {
+        let address = if Arc::ptr_eq(process, app) { "203.0.113.1" } else { "203.0.113.2" };
+        let mut admitted = 0;
+        for number in 0..30 {
+            let login = format!("{address}-{number}");
+            admitted += usize::from(try_login(process, &login, merchant, address).await.is_ok());
+        }
+        assert_eq!(admitted, 3, "{address}");
+    }
+}
+on_both_databases!(sprayed, super::many_logins_of_a_merchant_make_addresses_tight);
