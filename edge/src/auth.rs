@@ -84,7 +84,8 @@ fn below(path: &str, folder: &str) -> bool {
 const ISSUER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The client's headers that the issuer needs.
-const PASSED: [&str; 5] = ["authorization", "content-type", "idempotency-key", "accept", "if-none-match"];
+const PASSED: [&str; 6] =
+    ["authorization", "content-type", "idempotency-key", "accept", "if-none-match", "user-agent"];
 
 /// Answers a request below `/auth`.
 pub(crate) async fn handle(

@@ -2,8 +2,8 @@
 
 use crate::budget::OBJECT;
 use crate::config::EdgeConfig;
-use crate::metrics;
 use crate::objects::limiter::{self, BucketAnswer, BucketQuery, DeviceQuery};
+use crate::refusals;
 use crate::respond::Refused;
 use crate::spraying;
 use crate::state::{self, Repeatable};
@@ -245,7 +245,7 @@ async fn ask(env: &Env, query: &BucketQuery) -> Result<BucketAnswer, ()> {
     };
     let answer = call(env, query.shard(), query.print(), repeatable).await?;
     if answer.retry_after_ms.is_some() {
-        metrics::limited(query.draw.kind);
+        refusals::limited(query.draw.kind, query.draw.key);
     }
     Ok(answer)
 }

@@ -6,8 +6,9 @@ use crate::gate::Corridor;
 use crate::{issuer, metrics};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::MerchantId;
+use margrave_shared::limiter::rule::BucketKind;
 use margrave_shared::time::UnixMs;
-use margrave_shared::wire::report::{MAX_SPRAYED, MAX_TOLD, Report};
+use margrave_shared::wire::report::{MAX_LIMITED, MAX_SPRAYED, MAX_TOLD, Report, limited_key};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -18,6 +19,7 @@ const EVERY_MS: i64 = 60_000;
 thread_local! {
     static SPRAYED: RefCell<BTreeSet<MerchantId>> = const { RefCell::new(BTreeSet::new()) };
     static TOLD_WHY: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static LIMITED: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
     static COUNTS: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
     /// When counting began, or the counts were last sent; zero while there is nothing to tell.
     static SINCE: Cell<UnixMs> = const { Cell::new(UnixMs(0)) };
@@ -27,6 +29,21 @@ thread_local! {
 pub(crate) fn count(code: ErrorCode) {
     metrics::refused(code);
     add(code.as_str().to_owned(), 1);
+}
+
+/// Counts an attempt for which a bucket had none left.
+pub(crate) fn limited(kind: BucketKind, key: [u8; 16]) {
+    metrics::limited(kind);
+    add_limited(limited_key(kind, key), 1);
+}
+
+fn add_limited(name: String, times: u64) {
+    LIMITED.with_borrow_mut(|limited| {
+        if limited.len() < MAX_LIMITED || limited.contains_key(&name) {
+            *limited.entry(name).or_default() += times;
+        }
+    });
+    begin();
 }
 
 /// Notes that an application was told why the origin refused.
@@ -73,9 +90,10 @@ pub(crate) fn tell_in_time(corridor: &Corridor) {
     }
     SINCE.set(UnixMs(0));
     let (refusals, sprayed, told_why) = (COUNTS.take(), SPRAYED.take(), TOLD_WHY.take());
+    let limited = LIMITED.take();
     let (env, config) = (corridor.env.clone(), Rc::clone(&corridor.config));
     corridor.context.wait_until(async move {
-        let report = Report { refusals, sprayed, told_why, ..Report::default() };
+        let report = Report { refusals, sprayed, told_why, limited, ..Report::default() };
         if !issuer::report(&env, &config, &report).await {
             for (code, times) in report.refusals {
                 add(code, times);
@@ -83,6 +101,9 @@ pub(crate) fn tell_in_time(corridor: &Corridor) {
             report.sprayed.iter().for_each(alarm);
             for (client, times) in report.told_why {
                 add_told(client, times);
+            }
+            for (name, times) in report.limited {
+                add_limited(name, times);
             }
         }
     });

@@ -78,7 +78,7 @@ impl App {
         let app = Self {
             clock,
             entropy,
-            audit: Audit::new(master_key.derive("audit")),
+            audit: Audit::new(master_key),
             keyring: KeyRing::new(sealing_key.clone()),
             sealing_key,
             kdf: Kdf::new(&config.password, entropy.bytes(), entropy.bytes())?,

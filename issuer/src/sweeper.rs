@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::storage::StorageError;
-use crate::{edges, factors, limiter, revocations, sessions, tokens};
+use crate::{accounts, edges, factors, limiter, revocations, sessions, tokens};
 use margrave_shared::time::UnixMs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// The most rows of one table in one transaction: short enough that nobody waits for the lock.
 const BATCH: i64 = 500;
+
+/// The most rows of one table that people wait for.
+const FEW: i64 = 50;
 
 /// How far ahead a process's clock may be without its taking away buckets that are not full.
 const CLOCKS_APART_MS: i64 = 3_600_000;
@@ -34,7 +37,8 @@ pub(crate) async fn sweep(app: &App, now: UnixMs) -> Result<u64, StorageError> {
     loop {
         // By itself: an attempt locks several of these rows in an order of its own.
         let mut tx = app.db.begin().await?;
-        let buckets = limiter::delete_full(&mut tx, now.plus_ms(-CLOCKS_APART_MS), BATCH).await?;
+        let buckets = limiter::delete_full(&mut tx, now.plus_ms(-CLOCKS_APART_MS), BATCH).await?
+            + accounts::give_audit_keys(app, &mut tx, FEW).await?;
         tx.commit().await?;
         let mut tx = app.db.begin().await?;
         let rows = factors::delete_dead(&mut tx, now, BATCH).await?

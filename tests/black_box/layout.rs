@@ -66,9 +66,9 @@ fn nothing_else_stands_at_the_top() {
 /// The floors of the issuer: a capability imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
     &["storage", "config", "clock", "entropy", "failure", "http", "app", "telemetry"],
-    &["audit", "keys", "revocations", "notify", "outbound"],
+    &["audit", "backup", "keys", "revocations", "notify", "outbound"],
     &["merchants", "applications", "edges", "accounts", "passwords", "organizations"],
-    &["permissions", "sessions"],
+    &["permissions", "sessions", "limiter"],
     &["factors", "devices"],
     &["tokens"],
     &["oauth", "sso", "admin", "pages"],

@@ -12,6 +12,7 @@
 )]
 
 mod answers_of_an_origin;
+mod audit;
 mod canaries;
 mod crashes;
 mod deployment;

@@ -47,8 +47,9 @@ pub(crate) async fn create_account(
     let now = app.clock.now();
     let id = AccountId::from_random(app.entropy.bytes());
     let x_address = XAddress::assigned(app.entropy.bytes());
+    let audit_key = app.audit.personal().make(&id, app.entropy.bytes());
     let mut tx = app.db.begin().await?;
-    match store::insert_account(&mut tx, &id, merchant_id, &username, &x_address, now).await {
+    match store::insert_account(&mut tx, &id, merchant_id, &username, &x_address, &audit_key, now).await {
         Err(StorageError::Conflict) => {
             return Err(Failure::denied(ErrorCode::UsernameTaken, "username_taken"));
         }
@@ -70,5 +71,6 @@ pub(crate) async fn create_account(
         device_generation: 0,
         created_at: now,
         disabled_at: None,
+        audit_key: Some(audit_key),
     })
 }

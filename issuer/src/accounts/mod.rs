@@ -1,17 +1,20 @@
 //! Accounts: end users, each bound to one merchant for good.
 
+mod audit_key;
 mod create;
 mod devices;
 pub(crate) mod routes;
 mod store;
 
+pub(crate) use audit_key::give_audit_keys;
 pub(crate) use create::{NewAccount, create_account};
 pub(crate) use devices::{device_standing, forget_account_devices};
 pub(crate) use store::{
-    add_failure, disable_account, find_account, find_by_login, find_by_merchant, forget_devices,
-    raise_generation, reset_failures,
+    add_failure, disable_account, find_account, find_audit_key, find_by_login, find_by_merchant,
+    forget_devices, raise_generation, reset_failures,
 };
 
+use crate::audit::Person;
 use margrave_shared::id::{AccountId, MerchantId};
 use margrave_shared::time::UnixMs;
 use margrave_shared::x_address::XAddress;
@@ -48,4 +51,15 @@ pub(crate) struct Account {
     /// Since when it is disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) disabled_at: Option<UnixMs>,
+    /// What seals the personal part of its audit entries, itself sealed.
+    #[serde(skip)]
+    pub(crate) audit_key: Option<Vec<u8>>,
+}
+
+impl Account {
+    /// Under whose key the audit keeps what is personal about a request of theirs.
+    pub(crate) fn person(&self) -> Option<Person> {
+        let sealed_key = self.audit_key.clone()?;
+        Some(Person { id: self.id.clone(), sealed_key, login: None })
+    }
 }

@@ -10,19 +10,19 @@ use margrave_shared::x_address::XAddress;
 const INSERT_ADDRESS: &str =
     "INSERT INTO x_addresses (address, kind, account_id, created_at) VALUES ($1, 'personal', $2, $3)";
 const INSERT: &str = "INSERT INTO accounts
-    (id, merchant_id, username, username_key, x_address, generation, failures, created_at)
-    VALUES ($1, $2, $3, $4, $5, 0, 0, $6)";
+    (id, merchant_id, username, username_key, x_address, generation, failures, created_at, audit_key)
+    VALUES ($1, $2, $3, $4, $5, 0, 0, $6, $7)";
 const FIND: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key
     FROM accounts WHERE id = $1";
 const FIND_BY_USERNAME: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key
     FROM accounts WHERE username_key = $1";
 const FIND_BY_X_ADDRESS: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key
     FROM accounts WHERE x_address = $1";
 const FIND_BY_MERCHANT: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key
     FROM accounts WHERE merchant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 const ADD_FAILURE: &str = "UPDATE accounts SET failures = failures + 1 WHERE id = $1 AND failures < $2";
 const RESET_FAILURES: &str = "UPDATE accounts SET failures = 0 WHERE id = $1 AND failures > 0";
@@ -30,6 +30,10 @@ const RAISE_GENERATION: &str =
     "UPDATE accounts SET generation = generation + 1 WHERE id = $1 RETURNING generation";
 const FORGET_DEVICES: &str = "UPDATE accounts SET device_generation = device_generation + 1 WHERE id = $1";
 const DISABLE: &str = "UPDATE accounts SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL";
+
+const FIND_AUDIT_KEY: &str = "SELECT audit_key FROM accounts WHERE id = $1";
+const FIND_WITHOUT_AUDIT_KEY: &str = "SELECT id FROM accounts WHERE audit_key IS NULL LIMIT $1";
+const GIVE_AUDIT_KEY: &str = "UPDATE accounts SET audit_key = $2 WHERE id = $1 AND audit_key IS NULL";
 
 #[cfg(test)]
 const ALL: &[&str] = &[
@@ -44,6 +48,9 @@ const ALL: &[&str] = &[
     RAISE_GENERATION,
     FORGET_DEVICES,
     DISABLE,
+    FIND_AUDIT_KEY,
+    FIND_WITHOUT_AUDIT_KEY,
+    GIVE_AUDIT_KEY,
 ];
 
 #[derive(sqlx::FromRow)]
@@ -56,6 +63,7 @@ struct Row {
     device_generation: i64,
     created_at: i64,
     disabled_at: Option<i64>,
+    audit_key: Option<Vec<u8>>,
 }
 
 impl TryFrom<Row> for Account {
@@ -71,6 +79,7 @@ impl TryFrom<Row> for Account {
             device_generation: row.device_generation,
             created_at: UnixMs(row.created_at),
             disabled_at: row.disabled_at.map(UnixMs),
+            audit_key: row.audit_key,
         })
     }
 }
@@ -85,6 +94,7 @@ pub(super) async fn insert_account(
     merchant: &MerchantId,
     username: &Username,
     address: &XAddress,
+    audit_key: &[u8],
     now: UnixMs,
 ) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(INSERT_ADDRESS)
@@ -101,6 +111,7 @@ pub(super) async fn insert_account(
         .bind(username.key())
         .bind(address.as_str())
         .bind(now.0)
+        .bind(audit_key)
         .execute(c)
         .await
         .map(|_| ()))
@@ -173,6 +184,25 @@ pub(crate) async fn disable_account(tx: &mut Tx, id: &AccountId, now: UnixMs) ->
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))
+}
+
+/// What seals the personal part of an account's audit entries, sealed.
+pub(crate) async fn find_audit_key(tx: &mut Tx, id: &AccountId) -> Result<Option<Vec<u8>>, StorageError> {
+    let found: Option<Option<Vec<u8>>> = on_tx!(tx, c => sqlx::query_scalar(FIND_AUDIT_KEY)
+        .bind(id.as_str())
+        .fetch_optional(c)
+        .await)?;
+    Ok(found.flatten())
+}
+
+/// Accounts that have no such key yet, since they are older than these keys.
+pub(super) async fn find_without_audit_key(tx: &mut Tx, limit: i64) -> Result<Vec<String>, StorageError> {
+    on_tx!(tx, c => sqlx::query_scalar(FIND_WITHOUT_AUDIT_KEY).bind(limit).fetch_all(c).await)
+}
+
+/// Gives an account its key; one that it has stays.
+pub(super) async fn update_audit_key(tx: &mut Tx, id: &AccountId, key: &[u8]) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(GIVE_AUDIT_KEY).bind(id.as_str()).bind(key).execute(c).await.map(|_| ()))
 }
 
 #[cfg(test)]

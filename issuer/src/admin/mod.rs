@@ -1,6 +1,7 @@
 //! Administration: who may do what to whose things, and the routes. The acts themselves are their capabilities'.
 
 mod account_routes;
+mod audit_routes;
 mod authorize;
 mod disable_account;
 pub(crate) mod health;

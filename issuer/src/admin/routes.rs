@@ -1,7 +1,8 @@
 //! Every administrative route on one screen.
 
 use super::{
-    account_routes as account, key_routes as key, merchant_routes as merchant, signing_key_routes as signing,
+    account_routes as account, audit_routes as audit, key_routes as key, merchant_routes as merchant,
+    signing_key_routes as signing,
 };
 use crate::app::App;
 use crate::http::error::ApiError;
@@ -26,6 +27,9 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/accounts/{account}/disable", post(account::disable))
         .route("/accounts/{account}/sessions", get(account::sessions).delete(account::end_all))
         .route("/accounts/{account}/sessions/{sid}", delete(account::end_one))
+        .route("/merchants/{merchant}/audit", get(audit::of_merchant))
+        .route("/audit", get(audit::all))
+        .route("/audit/verify", get(audit::verify))
         .route("/signing-keys", get(signing::list))
         .route("/signing-keys/rotate", post(signing::rotate))
         .route("/signing-keys/{kid}/retire", post(signing::retire))
@@ -46,11 +50,24 @@ pub(super) struct Page {
 
 /// Reads `after` and `limit` of a listing.
 pub(super) fn page(incoming: &Incoming) -> Result<Page, ApiError> {
-    let invalid = || ApiError::new(ErrorCode::InvalidRequest);
-    let query = Form::parse(incoming.uri.query().unwrap_or("").as_bytes()).map_err(|_| invalid())?;
-    let limit = match query.get("limit") {
-        None => 50,
-        Some(text) => text.parse().ok().filter(|n| (1..=200).contains(n)).ok_or_else(invalid)?,
-    };
-    Ok(Page { after: query.get("after").unwrap_or("").to_owned(), limit })
+    let query = query_of(incoming)?;
+    Ok(Page { after: query.get("after").unwrap_or("").to_owned(), limit: page_limit(&query)? })
+}
+
+/// The query, read.
+pub(super) fn query_of(incoming: &Incoming) -> Result<Form, ApiError> {
+    Form::parse(incoming.uri.query().unwrap_or("").as_bytes())
+        .map_err(|_| ApiError::new(ErrorCode::InvalidRequest))
+}
+
+/// How many a page has: 1 to 200, by default 50.
+pub(super) fn page_limit(query: &Form) -> Result<i64, ApiError> {
+    match query.get("limit") {
+        None => Ok(50),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|n| (1..=200).contains(n))
+            .ok_or(ApiError::new(ErrorCode::InvalidRequest)),
+    }
 }

@@ -1,18 +1,37 @@
 //! The audit: one row for every authentication, administration and refusal, written in the transaction of the act
-//! itself. No secret and no personal data in the clear: logins and addresses stand there as keyed hashes.
+//! itself, and chained within a second (`margrave_shared::audit`). No secret and no personal data in the clear: logins and
+//! addresses stand there as keyed hashes, and sealed under a key of the account that they concern.
 
+mod chain_store;
+mod export;
+mod personal;
+mod seal;
+mod search;
 mod store;
+#[cfg(test)]
+mod tests;
 mod together;
+mod verify;
+
+pub(crate) use export::{Exported, export};
+pub(crate) use personal::{Person, PersonalKeys};
+pub(crate) use seal::{run as run_sealer, seal_some};
+pub(crate) use search::{Filter, find_entries};
+pub(crate) use verify::{Verified, verify_chain};
 
 use crate::app::App;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::storage::{Db, StorageError, Tx};
+use ed25519_dalek::SigningKey;
+use margrave_shared::audit::Head;
 use margrave_shared::id::{MerchantId, uuid_v4};
 use margrave_shared::secret::SecretKey;
 use margrave_shared::time::UnixMs;
+use std::sync::{Mutex, PoisonError};
 use store::Row;
 use together::Together;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How an act ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,17 +55,19 @@ pub(crate) struct Entry {
     pub(crate) actor: Option<String>,
     /// To whom or what.
     pub(crate) subject: Option<String>,
+    /// Under whose key the address, the login and the user agent are kept.
+    pub(crate) person: Option<Box<Person>>,
 }
 
 impl Entry {
     /// Something that was done.
     pub(crate) const fn done(act: &'static str) -> Self {
-        Self { act, outcome: Outcome::Done, merchant: None, actor: None, subject: None }
+        Self { act, outcome: Outcome::Done, merchant: None, actor: None, subject: None, person: None }
     }
 
     /// Something that was refused.
-    pub(crate) const fn refused(act: &'static str, reason: &'static str) -> Self {
-        Self { act, outcome: Outcome::Refused(reason), merchant: None, actor: None, subject: None }
+    pub(crate) fn refused(act: &'static str, reason: &'static str) -> Self {
+        Self { outcome: Outcome::Refused(reason), ..Self::done(act) }
     }
 
     /// Within a merchant.
@@ -61,6 +82,12 @@ impl Entry {
         self
     }
 
+    /// Whose act it is, or on whose account: what is personal about the request is kept under their key.
+    pub(crate) fn person(mut self, person: Option<Person>) -> Self {
+        self.person = person.map(Box::new);
+        self
+    }
+
     /// To whom or what.
     pub(crate) fn subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
@@ -68,17 +95,55 @@ impl Entry {
     }
 }
 
+/// How many may read much of the audit at once.
+const MOST_READERS: usize = 2;
+
 /// Writes entries.
 #[derive(Debug)]
 pub(crate) struct Audit {
     key: SecretKey,
+    personal: PersonalKeys,
+    heads: SigningKey,
+    last_head: Mutex<Option<Head>>,
+    readers: Semaphore,
     together: Together,
 }
 
 impl Audit {
-    /// With the key under which logins and addresses are hashed.
-    pub(crate) fn new(key: SecretKey) -> Self {
-        Self { key, together: Together::default() }
+    /// With keys of its own: one under which logins and addresses are hashed, one that seals the accounts' keys, one that signs
+    /// the chain's heads.
+    pub(crate) fn new(master_key: &SecretKey) -> Self {
+        Self {
+            key: master_key.derive("audit"),
+            personal: PersonalKeys::new(master_key.derive("audit accounts")),
+            heads: SigningKey::from_bytes(master_key.derive("audit heads").bytes()),
+            last_head: Mutex::default(),
+            readers: Semaphore::new(MOST_READERS),
+            together: Together::default(),
+        }
+    }
+
+    /// The end of the chain as this process has last seen it.
+    fn last_head(&self) -> Option<Head> {
+        *self.last_head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers it; several tasks may come by in any order.
+    fn remember(&self, head: Head) {
+        let mut last = self.last_head.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.seq < head.seq) {
+            *last = Some(head);
+        }
+    }
+
+    /// A place among the few who may read much of the audit at once: each holds a connection for long.
+    pub(crate) fn reader(&self) -> Option<SemaphorePermit<'_>> {
+        self.readers.try_acquire().ok()
+    }
+
+    /// What seals what is personal.
+    pub(crate) const fn personal(&self) -> &PersonalKeys {
+        &self.personal
     }
 
     /// Writes an entry in the transaction of its act.
@@ -107,7 +172,9 @@ impl Audit {
 
     fn row(&self, entry: Entry, caller: &Caller, now: UnixMs, random: [u8; 16]) -> Row {
         let address_tag = caller.address.map(|address| self.tag("address", &address.to_string()));
-        Row::new(uuid_v4(random), now, entry, address_tag, caller.request_id.as_ref())
+        let id = uuid_v4(random);
+        let personal = entry.person.as_ref().and_then(|person| self.personal.seal(person, caller, &id));
+        Row::new(id, now, entry, address_tag, caller.request_id.as_ref(), personal)
     }
 
     /// The keyed hash under which something personal stands in the audit.

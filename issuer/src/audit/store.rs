@@ -6,8 +6,8 @@ use margrave_shared::id::RequestId;
 use margrave_shared::time::UnixMs;
 use sqlx::QueryBuilder;
 
-const INSERT: &str =
-    "INSERT INTO audit (id, at, act, outcome, reason, merchant_id, actor, subject, address_tag, request_id) ";
+const INSERT: &str = "INSERT INTO audit
+    (id, at, act, outcome, reason, merchant_id, actor, subject, address_tag, request_id, person, personal) ";
 
 /// A row as it is stored.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub(super) struct Row {
     subject: Option<String>,
     address_tag: Option<Vec<u8>>,
     request_id: Option<String>,
+    person: Option<String>,
+    personal: Option<Vec<u8>>,
 }
 
 impl Row {
@@ -31,6 +33,7 @@ impl Row {
         entry: Entry,
         address_tag: Option<Vec<u8>>,
         request_id: Option<&RequestId>,
+        personal: Option<Vec<u8>>,
     ) -> Self {
         let (outcome, reason) = match entry.outcome {
             Outcome::Done => ("done", None),
@@ -47,6 +50,8 @@ impl Row {
             subject: entry.subject,
             address_tag,
             request_id: request_id.map(ToString::to_string),
+            person: entry.person.map(|person| person.id.to_string()),
+            personal,
         }
     }
 }
@@ -67,7 +72,9 @@ pub(super) async fn insert(tx: &mut Tx, rows: &[Row]) -> Result<(), StorageError
                 .push_bind(row.actor.as_deref())
                 .push_bind(row.subject.as_deref())
                 .push_bind(row.address_tag.as_deref())
-                .push_bind(row.request_id.as_deref());
+                .push_bind(row.request_id.as_deref())
+                .push_bind(row.person.as_deref())
+                .push_bind(row.personal.as_deref());
         });
         query.push(" ON CONFLICT (id) DO NOTHING");
         query.build().execute(c).await.map(|_| ())

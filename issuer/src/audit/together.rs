@@ -138,8 +138,14 @@ mod tests {
         }
 
         fn write_as(&self, id: &str, subject: &str) -> Written {
-            let row =
-                Row::new(id.to_owned(), UnixMs(1), Entry::done("test.write").subject(subject), None, None);
+            let row = Row::new(
+                id.to_owned(),
+                UnixMs(1),
+                Entry::done("test.write").subject(subject),
+                None,
+                None,
+                None,
+            );
             let (db, together) = (Arc::clone(&self.db), Arc::clone(&self.together));
             tokio::spawn(async move { together.write(&db, row).await })
         }

@@ -3,6 +3,7 @@
 mod accounts;
 mod admin;
 mod applications;
+mod audit;
 mod edges;
 mod keys;
 mod listener;
@@ -57,6 +58,9 @@ enum Command {
     /// Edges.
     #[command(subcommand, alias = "edge")]
     Edges(edges::Command),
+    /// The audit and its chain.
+    #[command(subcommand)]
+    Audit(audit::Command),
 }
 
 /// What ends a command with a message.
@@ -126,6 +130,7 @@ async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
         Command::Accounts(command) => accounts::run(command, &build(&config).await?, output).await,
         Command::Keys(command) => keys::run(command, &build(&config).await?, output).await,
         Command::Edges(command) => edges::run(command, &build(&config).await?, output).await,
+        Command::Audit(command) => audit::run(command, &build(&config).await?, output).await,
     }
 }
 

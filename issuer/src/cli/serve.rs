@@ -3,6 +3,7 @@
 use super::listener::{Listener, listen};
 use super::{CommandError, open};
 use crate::app::App;
+use crate::audit::{run_sealer, seal_some};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edges::push;
@@ -26,6 +27,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     tokio::spawn(run_rotation(Arc::clone(&app)));
     tokio::spawn(sweeper::run(Arc::clone(&app)));
     tokio::spawn(push::run(Arc::clone(&app)));
+    tokio::spawn(run_sealer(Arc::clone(&app)));
 
     let (stop, mut stopping) = tokio::sync::watch::channel(());
     let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<Peer>();
@@ -51,6 +53,8 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     if ended.is_err() {
         tracing::warn!("some requests did not end in time");
     }
+    // Nothing is left that anybody could change.
+    let _ = tokio::time::timeout(Duration::from_secs(1), seal_some(&app)).await;
     let _ = tokio::time::timeout(Duration::from_secs(1), app.db.close()).await;
     Ok(())
 }

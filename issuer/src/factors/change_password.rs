@@ -35,7 +35,7 @@ pub(super) async fn change_password(
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let subject = format!("account:{}", account.id);
-    let entry = |entry: Entry| entry.actor(subject.clone()).subject(subject.clone());
+    let entry = |entry: Entry| entry.actor(subject.clone()).subject(subject.clone()).person(account.person());
     // Counted before the verdict counts, as at a login; and what was true before hashing must still be.
     let counted = add_failure(&mut tx, &account.id, MAX_FAILURES_WITH_SESSION).await?;
     let present = find_account(&mut tx, &account.id).await?;

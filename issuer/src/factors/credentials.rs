@@ -62,9 +62,10 @@ pub(crate) async fn verify_credentials(
         }
         None => true,
     };
+    // To this merchant somebody of another one is nobody, in its audit too.
+    let account = account.filter(|account| account.merchant_id == request.merchant_id);
     let reason = match (&account, &merchant) {
         (None, _) => Some("unknown_login"),
-        (Some(account), _) if account.merchant_id != request.merchant_id => Some("other_merchant"),
         (Some(_), None) => Some("unknown_merchant"),
         (Some(_), Some(merchant)) if merchant.disabled_at.is_some() => Some("disabled_merchant"),
         (Some(account), _) if account.disabled_at.is_some() => Some("disabled_account"),
@@ -76,6 +77,7 @@ pub(crate) async fn verify_credentials(
         Some(account) => format!("account:{}", account.id),
         None => app.audit.unknown_login(&login_key(&request.login)),
     };
+    let person = account.as_ref().and_then(|account| Some(account.person()?.with_login(&request.login)));
     match (reason, &account) {
         (None, Some(account)) => {
             accounts::reset_failures(&mut tx, &account.id).await?;
@@ -83,14 +85,17 @@ pub(crate) async fn verify_credentials(
                 replace_hash(&mut tx, &account.id, old, new, now).await?;
             }
             let token = issue(app, &mut tx, account, Factor::Credentials, now).await?;
-            let entry = Entry::done("factor.credentials").merchant(&request.merchant_id).subject(subject);
+            let entry = Entry::done("factor.credentials")
+                .merchant(&request.merchant_id)
+                .subject(subject)
+                .person(person);
             app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
             tx.commit().await?;
             Ok(token)
         }
         (reason, _) => {
             let reason = reason.unwrap_or("unknown_login");
-            let mut entry = Entry::refused("factor.credentials", reason).subject(subject);
+            let mut entry = Entry::refused("factor.credentials", reason).subject(subject).person(person);
             if merchant.is_some() {
                 entry = entry.merchant(&request.merchant_id);
             }

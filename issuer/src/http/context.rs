@@ -18,6 +18,8 @@ pub(crate) struct Caller {
     pub(crate) session_seen: Option<SessionSeen>,
     /// The device that the edge knows the attempt to come from.
     pub(crate) device: Option<DeviceClaim>,
+    /// What the client calls itself.
+    pub(crate) user_agent: Option<String>,
     /// The client's `Idempotency-Key`.
     pub(crate) idempotency_key: Option<String>,
 }

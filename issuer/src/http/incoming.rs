@@ -51,6 +51,7 @@ impl FromRequest<Arc<App>> for Incoming {
         let mut caller = Caller {
             address: parts.extensions.get::<ConnectInfo<Peer>>().and_then(|peer| peer.0.0),
             request_id: parts.extensions.get::<RequestId>().cloned(),
+            user_agent: text(&parts.headers, "user-agent").map(str::to_owned),
             idempotency_key: text(&parts.headers, "idempotency-key").map(str::to_owned),
             ..Caller::default()
         };

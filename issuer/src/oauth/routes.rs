@@ -60,7 +60,8 @@ pub(crate) async fn revocation(
     let revoked = attempt(&app, &incoming, Aim::Nothing, async {
         let (form, basic) = read(&incoming)?;
         let caller = &incoming.caller;
-        match revoke(&app, basic.as_ref(), form.get("client_id"), form.get("token"), caller).await {
+        let revoking = revoke(&app, basic.as_ref(), form.get("client_id"), form.get("token"), caller);
+        match Box::pin(revoking).await {
             Ok(()) => Ok(StatusCode::OK.into_response()),
             Err(failure) => Err(audit_refusal(&app, "token.revoke", failure, caller).await.into()),
         }

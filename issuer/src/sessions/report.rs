@@ -13,7 +13,9 @@ use margrave_shared::event::Ended;
 use margrave_shared::id::{EdgeId, is_opaque_id};
 use margrave_shared::session::Ending;
 use margrave_shared::time::UnixMs;
-use margrave_shared::wire::report::{MAX_SESSIONS, MAX_SPRAYED, MAX_TOLD, Report};
+use margrave_shared::wire::report::{
+    MAX_LIMITED, MAX_SESSIONS, MAX_SPRAYED, MAX_TOLD, Report, read_limited_key,
+};
 
 /// Takes a report in.
 ///
@@ -58,6 +60,13 @@ pub(super) async fn take_report(
     for merchant in sprayed {
         let entry =
             Entry::done("edge.many_wrong_passwords").merchant(merchant).actor(format!("edge:{}", edge.id));
+        app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    }
+    for (name, count) in report.limited.iter().take(MAX_LIMITED) {
+        let Some((kind, key)) = read_limited_key(name) else { continue };
+        let entry = Entry::refused("edge.limited", kind.as_str())
+            .actor(format!("edge:{}", edge.id))
+            .subject(format!("bucket:{key} count:{count}"));
         app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     }
     let told = report.told_why.iter().take(MAX_TOLD).filter(|(client, _)| is_opaque_id(client));

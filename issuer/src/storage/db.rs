@@ -168,6 +168,17 @@ impl Db {
         })
     }
 
+    /// Begins a transaction that reads everything as it is at one moment, however long it takes.
+    pub(crate) async fn snapshot(&self) -> Result<Tx, StorageError> {
+        Ok(match self {
+            // A transaction in WAL mode is one already.
+            Self::Sqlite { readers, .. } => Tx::Sqlite(Held::InTransaction(readers.begin().await?)),
+            Self::Postgres(pool) => Tx::Postgres(Held::InTransaction(
+                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?,
+            )),
+        })
+    }
+
     /// For statements that read and need not agree with each other: no transaction, and so two round trips fewer.
     pub(crate) async fn glance(&self) -> Result<Tx, StorageError> {
         Ok(match self {

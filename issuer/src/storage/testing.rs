@@ -6,15 +6,27 @@ use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 
 /// A new, empty SQLite database.
 pub(crate) async fn sqlite() -> Db {
-    let name = format!("margrave-test-{:032x}.db", u128::from_be_bytes(Entropy.bytes()));
-    let path = std::env::temp_dir().join(name);
-    let db = Db::open(&format!("sqlite:{}", path.display()), 4).await.unwrap();
+    let db = sqlite_unmigrated().await;
     migrate(&db).await.unwrap();
     db
 }
 
+/// One without any table.
+pub(crate) async fn sqlite_unmigrated() -> Db {
+    let name = format!("margrave-test-{:032x}.db", u128::from_be_bytes(Entropy.bytes()));
+    let path = std::env::temp_dir().join(name);
+    Db::open(&format!("sqlite:{}", path.display()), 4).await.unwrap()
+}
+
 /// A new, empty PostgreSQL database on the server that `TEST_POSTGRES_URL` names. `cargo xtask test` starts one.
 pub(crate) async fn postgres() -> Db {
+    let db = postgres_unmigrated().await;
+    migrate(&db).await.unwrap();
+    db
+}
+
+/// One without any table.
+pub(crate) async fn postgres_unmigrated() -> Db {
     let url =
         std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL is not set: run `cargo xtask test`");
     let name = format!("t{:032x}", u128::from_be_bytes(Entropy.bytes()));
@@ -22,9 +34,7 @@ pub(crate) async fn postgres() -> Db {
     pool.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
     pool.close().await;
     let (server, _) = url.rsplit_once('/').unwrap();
-    let db = Db::open(&format!("{server}/{name}"), 8).await.unwrap();
-    migrate(&db).await.unwrap();
-    db
+    Db::open(&format!("{server}/{name}"), 8).await.unwrap()
 }
 
 /// Prepares every statement of a store, so that a misspelt column fails here and not in production.

@@ -69,6 +69,19 @@ pub enum BucketKind {
 }
 
 impl BucketKind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Account,
+        Self::Address,
+        Self::Key,
+        Self::Merchant,
+        Self::RouteAccount,
+        Self::RouteAddress,
+        Self::Device,
+        Self::ExchangeAccount,
+        Self::Exchange,
+    ];
+
     /// The name in keyed hashes and in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {

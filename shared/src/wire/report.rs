@@ -2,6 +2,7 @@
 //! two times and never revives what ended.
 
 use crate::id::{MerchantId, SessionId};
+use crate::limiter::rule::BucketKind;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,26 @@ pub struct Report {
     /// How often an application was told why something was refused that others are not told, by its client id.
     #[serde(default)]
     pub told_why: BTreeMap<String, u64>,
+    /// How often a bucket had no attempt left, by [`limited_key`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limited: BTreeMap<String, u64>,
 }
+
+/// A bucket's name in a report: its kind and its keyed hash.
+pub fn limited_key(kind: BucketKind, key: [u8; 16]) -> String {
+    format!("{}:{:032x}", kind.as_str(), u128::from_be_bytes(key))
+}
+
+/// Reads the name; `None` for any other text.
+pub fn read_limited_key(text: &str) -> Option<(BucketKind, &str)> {
+    let (kind, key) = text.split_once(':')?;
+    let kind = BucketKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+    let is_hash = key.len() == 32 && key.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    is_hash.then_some((kind, key))
+}
+
+/// The most buckets in one report that had no attempt left.
+pub const MAX_LIMITED: usize = 100;
 
 /// The most merchants in one report that are sprayed.
 pub const MAX_SPRAYED: usize = 100;
@@ -45,4 +65,31 @@ pub struct SessionReport {
     /// Whether its idle or absolute limit has ended it.
     #[serde(default)]
     pub ended: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_name_of_a_bucket_is_one() {
+        let name = limited_key(BucketKind::RouteAddress, [7; 16]);
+        assert_eq!(
+            read_limited_key(&name),
+            Some((BucketKind::RouteAddress, &name["route-address:".len()..]))
+        );
+        let hash = "0".repeat(32);
+        for text in [
+            "",
+            "account",
+            "account:",
+            "Account:",
+            "account:x",
+            &format!("other:{hash}"),
+            &format!("account:{hash}0"),
+        ] {
+            assert_eq!(read_limited_key(text), None, "{text}");
+        }
+        assert_eq!(read_limited_key(&format!("account:{}", "A".repeat(32))), None);
+    }
 }

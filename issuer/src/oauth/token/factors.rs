@@ -100,7 +100,8 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Grant
     let entry = Entry::done("session.open")
         .merchant(&merchant.id)
         .actor(format!("account:{}", account.id))
-        .subject(format!("session:{}", session.sid));
+        .subject(format!("session:{}", session.sid))
+        .person(account.person());
     app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
     tx.commit().await?;
     Ok(Granted { answer, device: Some(device_standing(&account)) })

@@ -5,14 +5,14 @@
 
 use super::TokenRequest;
 use super::factors::issue_refresh;
-use crate::accounts::find_account;
+use crate::accounts::{Account, find_account};
 use crate::app::App;
 use crate::audit::{Entry, audit_refusal};
 use crate::edges::find_edge;
 use crate::failure::Failure;
 use crate::keys::{open, seal};
 use crate::merchants::find_merchant;
-use crate::sessions::{end_in, find_session, meet_at_refresh};
+use crate::sessions::{Session, end_in, find_session, meet_at_refresh};
 use crate::storage::Tx;
 use crate::tokens::{
     RefreshRow, claims_for_person, consume_refresh, find_refresh, mark_child_used, set_retry_answer, sign,
@@ -76,10 +76,10 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
         };
     }
     match verdict {
-        Rotation::Refuse => refuse(app, tx, request, "session_over", Some(session.sid.as_str()), now).await,
+        Rotation::Refuse => refuse(app, tx, request, "session_over", Some((&session, &account)), now).await,
         Rotation::Reuse => {
             end_in(app, &mut tx, &session.sid, Ending::Revoked, now).await?;
-            refuse(app, tx, request, "reuse", Some(session.sid.as_str()), now).await
+            refuse(app, tx, request, "reuse", Some((&session, &account)), now).await
         }
         Rotation::RepeatAnswer => {
             // The loser of a race has read its row before the winner sealed the answer; it reads again.
@@ -122,7 +122,8 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
             let entry = Entry::done(ACT)
                 .merchant(&account.merchant_id)
                 .actor(format!("account:{}", account.id))
-                .subject(format!("session:{}", session.sid));
+                .subject(format!("session:{}", session.sid))
+                .person(account.person());
             app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
             tx.commit().await?;
             Ok(answer)
@@ -156,12 +157,15 @@ async fn refuse(
     mut tx: Tx,
     request: &TokenRequest<'_>,
     reason: &'static str,
-    sid: Option<&str>,
+    of: Option<(&Session, &Account)>,
     now: UnixMs,
 ) -> Result<TokenResponse, Failure> {
     let mut entry = Entry::refused(ACT, reason);
-    if let Some(sid) = sid {
-        entry = entry.subject(format!("session:{sid}"));
+    if let Some((session, account)) = of {
+        entry = entry
+            .merchant(&account.merchant_id)
+            .subject(format!("session:{}", session.sid))
+            .person(account.person());
     }
     app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
     tx.commit().await?;

@@ -1,0 +1,129 @@
+//! The audit as JSON lines: in the order of the chain, then what is not sealed yet.
+
+use super::chain_store::{self, Stored};
+use super::personal::Personal;
+use crate::app::App;
+use crate::failure::Failure;
+use crate::storage::{StorageError, Tx};
+use margrave_shared::audit::AuditRow;
+use margrave_shared::base64;
+use margrave_shared::id::AccountId;
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// One line.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Exported {
+    seq: Option<i64>,
+    hash: Option<String>,
+    id: String,
+    at: i64,
+    act: String,
+    outcome: String,
+    reason: Option<String>,
+    merchant_id: Option<String>,
+    actor: Option<String>,
+    subject: Option<String>,
+    request_id: Option<String>,
+    address_tag: Option<String>,
+    person: Option<String>,
+    /// As it is stored, so that the line's hash can be computed from it.
+    sealed_personal: Option<String>,
+    /// Opened, where that was asked for and the account's key is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    personal: Option<Personal>,
+}
+
+/// The accounts' keys that an export has met.
+type Keys = HashMap<String, Option<Vec<u8>>>;
+
+/// How many rows are read at once.
+const PAGE: i64 = 1_000;
+
+/// Gives every entry of one moment to `each`, until it says that it has enough. With `key_of`, which finds an account's key, what is
+/// personal is opened.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn export(
+    app: &App,
+    key_of: Option<impl AsyncFn(&mut Tx, &AccountId) -> Result<Option<Vec<u8>>, StorageError>>,
+    mut each: impl FnMut(&Exported) -> bool,
+) -> Result<(), Failure> {
+    let mut tx = app.db.snapshot().await?;
+    let mut keys = Keys::new();
+    let (mut sealed_after, mut waiting_after) = (i64::MIN, None);
+    let mut are_sealed = true;
+    loop {
+        let rows = if are_sealed {
+            chain_store::find_sealed(&mut tx, sealed_after, PAGE).await?
+        } else {
+            chain_store::find_waiting(&mut tx, waiting_after.as_ref(), PAGE).await?
+        };
+        match rows.last() {
+            Some(last) => {
+                sealed_after = last.seq.unwrap_or(sealed_after);
+                waiting_after = (!are_sealed).then(|| (last.at, last.id.clone()));
+            }
+            None if are_sealed => are_sealed = false,
+            None => return Ok(()),
+        }
+        if let Some(key_of) = &key_of {
+            for person in rows.iter().filter_map(|row| row.person.as_deref()) {
+                if !keys.contains_key(person) {
+                    let key = match AccountId::parse(person) {
+                        Ok(id) => key_of(&mut tx, &id).await?,
+                        Err(_) => None,
+                    };
+                    keys.insert(person.to_owned(), key);
+                }
+            }
+        }
+        for row in rows {
+            if !each(&line(app, row, &keys)) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn line(app: &App, stored: Stored, keys: &Keys) -> Exported {
+    let (seq, hash) = (stored.seq, stored.hash.as_deref().map(base64::encode_url));
+    let AuditRow {
+        id,
+        at,
+        act,
+        outcome,
+        reason,
+        merchant_id,
+        actor,
+        subject,
+        address_tag,
+        request_id,
+        person,
+        personal: sealed,
+    } = stored.into_row();
+    let opened = || {
+        let person = person.as_deref()?;
+        let key = keys.get(person)?.as_deref()?;
+        app.audit.personal().read(&AccountId::parse(person).ok()?, key, &id, sealed.as_deref()?)
+    };
+    let personal = opened();
+    Exported {
+        seq,
+        hash,
+        id,
+        at,
+        act,
+        outcome,
+        reason,
+        merchant_id,
+        actor,
+        subject,
+        request_id,
+        address_tag: address_tag.as_deref().map(base64::encode_url),
+        person,
+        sealed_personal: sealed.as_deref().map(base64::encode_url),
+        personal,
+    }
+}

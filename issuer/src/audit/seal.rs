@@ -1,0 +1,139 @@
+//! The sealer: one process at a time gives rows their places in the chain, and signs its end.
+
+use super::chain_store;
+use crate::app::App;
+use crate::failure::Failure;
+use crate::storage::Tx;
+use margrave_shared::audit::{Head, SignedHead, link};
+use margrave_shared::time::UnixMs;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a process looks whether rows wait.
+const EVERY: Duration = Duration::from_millis(400);
+
+/// The most rows of one transaction; three parameters each, and a statement has 32,766.
+const MOST: i64 = 2_000;
+
+/// How often the end of the chain is told to the log, which is kept elsewhere.
+const TOLD_EVERY_MS: i64 = 60_000;
+
+/// How often the log says that the chain cannot go on.
+const ALARM_EVERY_MS: i64 = 60_000;
+
+/// Seals until the process ends.
+pub(crate) async fn run(app: Arc<App>) {
+    let (mut told_at, mut alarmed_at) = (UnixMs(0), UnixMs(0));
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let now = app.clock.now();
+        let sealed = async {
+            seal_some(&app).await?;
+            watch(&app).await
+        };
+        match sealed.await {
+            Ok(Some(head)) if now.since(told_at).abs() >= TOLD_EVERY_MS => {
+                told_at = now;
+                tracing::info!(head = head.print(), "audit sealed");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                if now.since(alarmed_at).abs() >= ALARM_EVERY_MS {
+                    alarmed_at = now;
+                    tracing::error!(%error, "the audit is not being sealed");
+                }
+            }
+        }
+    }
+}
+
+/// Looks at the head, whoever has sealed last, and remembers it: a process that runs is a witness that no database can silence.
+async fn watch(app: &App) -> Result<Option<Head>, Failure> {
+    let mut tx = app.db.glance().await?;
+    match chain_store::find_head(&mut tx).await? {
+        Some(signed) => check(app, &mut tx, &signed).await.map(Some),
+        None if app.audit.last_head().is_some() => Err(Failure::Internal(GONE)),
+        None => Ok(None),
+    }
+}
+
+const GONE: &str = "ALARM: the audit's head is gone; `margrave audit verify`";
+const OTHER: &str = "ALARM: the audit is not what this process has sealed or seen; compare it with a head that was written down: `margrave \
+     audit verify --head SEQ:HASH`";
+
+/// What was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    /// How many rows.
+    pub(crate) rows: usize,
+    /// The end of the chain now.
+    pub(crate) head: Head,
+}
+
+/// Seals what waits.
+///
+/// # Errors
+/// [`Failure::Internal`] where the chain's end is not as this issuer has left it: going on would cover that up. Then
+/// `margrave audit verify` says what is wrong.
+pub(crate) async fn seal_some(app: &App) -> Result<Sealed, Failure> {
+    let mut total = 0;
+    let mut head = Head::start(UnixMs(0));
+    while chain_store::is_waiting(&mut app.db.glance().await?).await? {
+        let sealed = seal_batch(app).await?;
+        total += sealed.rows;
+        head = sealed.head;
+        if sealed.rows == 0 {
+            break;
+        }
+    }
+    Ok(Sealed { rows: total, head })
+}
+
+async fn seal_batch(app: &App) -> Result<Sealed, Failure> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    // A chain begins where nothing was sealed and this process has seen none.
+    if app.audit.last_head().is_none()
+        && chain_store::start(&mut tx, &Head::start(now).sign(&app.audit.heads)).await?
+    {
+        tracing::warn!("the audit's chain begins here: that is so with a new database, and never again");
+    }
+    let signed = chain_store::lock_head(&mut tx).await?.ok_or(Failure::Internal(GONE))?;
+    let mut head = check(app, &mut tx, &signed).await?;
+    let waiting = chain_store::find_waiting(&mut tx, None, MOST).await?;
+    let mut rows = Vec::with_capacity(waiting.len());
+    for row in waiting {
+        let row = row.into_row();
+        head = Head { seq: head.seq + 1, hash: link(&head.hash, head.seq + 1, &row), at: now };
+        rows.push((row.id, head.seq, head.hash));
+    }
+    if rows.is_empty() {
+        return Ok(Sealed { rows: 0, head });
+    }
+    if chain_store::update_sealed(&mut tx, &rows).await? != rows.len() as u64 {
+        return Err(Failure::Internal("audit rows changed while they were sealed"));
+    }
+    chain_store::update_head(&mut tx, &head.sign(&app.audit.heads)).await?;
+    tx.commit().await?;
+    app.audit.remember(head);
+    Ok(Sealed { rows: rows.len(), head })
+}
+
+/// The head, where it is this issuer's, its row is there, and so is what this process has seen before. Going on from any other
+/// would cover up what was done.
+async fn check(app: &App, tx: &mut Tx, signed: &SignedHead) -> Result<Head, Failure> {
+    if !signed.is_signed_by(&app.audit.heads.verifying_key()) {
+        return Err(Failure::Internal(
+            "ALARM: the audit's head was not signed with this master key; `margrave audit verify`",
+        ));
+    }
+    let head = signed.head;
+    for seen in [Some(head), app.audit.last_head()].into_iter().flatten().filter(|seen| seen.seq > 0) {
+        let stored = chain_store::find_hash(tx, seen.seq).await?;
+        if seen.seq > head.seq || stored.as_deref() != Some(seen.hash.as_slice()) {
+            return Err(Failure::Internal(OTHER));
+        }
+    }
+    app.audit.remember(head);
+    Ok(head)
+}
