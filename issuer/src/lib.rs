@@ -8,6 +8,7 @@ mod admin;
 mod app;
 mod applications;
 mod audit;
+mod backup;
 mod cli;
 mod clock;
 mod config;

@@ -78,6 +78,13 @@ impl World {
         start(&self.config, self.app.db.clone(), &self.clock).await
     }
 
+    /// The same world on another database that holds what this one does.
+    pub(crate) async fn on(&self, db: Db) -> Self {
+        let app = start(&self.config, db, &self.clock).await;
+        let (merchant, client) = (self.merchant.clone(), self.client.clone());
+        Self { app, merchant, client, clock: Arc::clone(&self.clock), config: self.config.clone() }
+    }
+
     /// The stored session behind an answer of the token endpoint.
     pub(crate) async fn session_of(&self, answer: &TokenResponse) -> Session {
         let mut tx = self.app.db.read().await.unwrap();

@@ -13,6 +13,7 @@
 
 mod answers_of_an_origin;
 mod audit;
+mod backup;
 mod canaries;
 mod crashes;
 mod deployment;

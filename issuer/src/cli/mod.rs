@@ -4,6 +4,7 @@ mod accounts;
 mod admin;
 mod applications;
 mod audit;
+mod backup;
 mod edges;
 mod keys;
 mod listener;
@@ -40,6 +41,16 @@ enum Command {
     Serve,
     /// Bring the database up to date.
     Migrate,
+    /// Write everything that the database holds into a new file, while issuers go on.
+    Backup {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Fill a new, empty database from a backup, of either kind of database.
+    Restore {
+        /// The file.
+        file: PathBuf,
+    },
     /// The platform's own merchant and its administrators.
     #[command(subcommand)]
     Admin(admin::Command),
@@ -124,6 +135,8 @@ async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
             output.print("the database is up to date", &serde_json::json!({ "migrated": true }));
             Ok(())
         }
+        Command::Backup { file } => backup::make(&config, file, output).await,
+        Command::Restore { file } => backup::restore_from(&config, file, output).await,
         Command::Admin(command) => admin::run(command, &build(&config).await?, output).await,
         Command::Merchants(command) => merchants::run(command, &build(&config).await?, output).await,
         Command::Applications(command) => applications::run(command, &build(&config).await?, output).await,

@@ -6,7 +6,7 @@ mod migrate;
 
 pub(crate) use db::{Db, Tx, on_tx};
 pub(crate) use error::StorageError;
-pub(crate) use migrate::{is_current, migrate};
+pub(crate) use migrate::{is_current, latest_schema, migrate, migrate_to};
 
 #[cfg(test)]
 pub(crate) mod testing;
