@@ -6,7 +6,7 @@ use crate::config::{Config, KeysConfig, TokenConfig};
 use crate::entropy::Entropy;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::keys::{KeyRing, rotate};
+use crate::keys::{KeyRing, rotate, sealing_key};
 use crate::limiter::Limiter;
 use crate::outbound::Fetcher;
 use crate::passwords::Kdf;
@@ -74,7 +74,7 @@ impl App {
         revocations::ensure(&db, &uuid_v4(entropy.bytes())).await?;
         let limits = config.limits.limits(&mut Vec::new());
         let limits = limits.ok_or(Failure::Internal("limits out of range"))?;
-        let sealing_key = master_key.derive("signing keys");
+        let sealing_key = sealing_key(master_key);
         let app = Self {
             clock,
             entropy,

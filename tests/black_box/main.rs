@@ -18,6 +18,7 @@ mod canaries;
 mod crashes;
 mod deployment;
 mod direct_clients;
+mod doctor;
 mod drills;
 mod forged;
 mod http;

@@ -17,7 +17,7 @@ pub(crate) use export::{Exported, export};
 pub(crate) use personal::{Person, PersonalKeys};
 pub(crate) use seal::{run as run_sealer, seal_some};
 pub(crate) use search::{Filter, find_entries};
-pub(crate) use verify::{Verified, verify_chain};
+pub(crate) use verify::{Verified, head_is_signed, verify_chain};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -116,11 +116,16 @@ impl Audit {
         Self {
             key: master_key.derive("audit"),
             personal: PersonalKeys::new(master_key.derive("audit accounts")),
-            heads: SigningKey::from_bytes(master_key.derive("audit heads").bytes()),
+            heads: Self::head_key(master_key),
             last_head: Mutex::default(),
             readers: Semaphore::new(MOST_READERS),
             together: Together::default(),
         }
+    }
+
+    /// The key that signs heads.
+    fn head_key(master_key: &SecretKey) -> SigningKey {
+        SigningKey::from_bytes(master_key.derive("audit heads").bytes())
     }
 
     /// The end of the chain as this process has last seen it.

@@ -1,9 +1,11 @@
 //! Whether the audit is as it was sealed.
 
-use super::chain_store;
+use super::{Audit, chain_store};
 use crate::app::App;
 use crate::failure::Failure;
+use crate::storage::{Db, StorageError};
 use margrave_shared::audit::{Finding, Head, SignedHead, Walk, Witness};
+use margrave_shared::secret::SecretKey;
 
 /// What a verification says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,16 @@ impl Verified {
 /// How many rows are read at once.
 const PAGE: i64 = 1_000;
 
+/// Whether the head was signed with a master key; nothing where nothing was sealed yet.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn head_is_signed(db: &Db, master_key: &SecretKey) -> Result<Option<bool>, StorageError> {
+    let head = chain_store::find_head(&mut db.glance().await?).await?;
+    let key = Audit::head_key(master_key).verifying_key();
+    Ok(head.map(|head| head.is_signed_by(&key)))
+}
+
 /// Walks the whole chain. Rows that are sealed meanwhile are not looked at.
 ///
 /// # Errors
@@ -48,7 +60,7 @@ pub(crate) async fn verify_chain(app: &App, witness: Option<Witness>) -> Result<
     let mut tx = app.db.glance().await?;
     // A head that cannot be read is none.
     let signed: Option<SignedHead> = chain_store::find_head(&mut tx).await.or_else(|error| match error {
-        crate::storage::StorageError::Corrupt { .. } => Ok(None),
+        StorageError::Corrupt { .. } => Ok(None),
         other => Err(other),
     })?;
     let end = signed.map_or(i64::MAX, |signed| signed.head.seq);

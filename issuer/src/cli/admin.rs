@@ -1,10 +1,14 @@
 //! `margrave admin`
 
+use super::merchants::merchant_id;
 use super::{CommandError, Output};
 use crate::app::App;
 use crate::http::context::Caller;
-use crate::merchants::{NewKey, NewMerchant, Service, create_key, create_merchant};
+use crate::merchants::{
+    IssuedKey, NewKey, NewMerchant, Service, create_key, create_merchant, reset_platform,
+};
 use clap::Subcommand;
+use margrave_shared::id::MerchantId;
 use margrave_shared::permission::parse_scope;
 use serde_json::json;
 
@@ -17,6 +21,18 @@ pub(super) enum Command {
         /// A service of it, as `AUDIENCE=PERMISSION,PERMISSION`; repeatable.
         #[arg(long)]
         service: Vec<String>,
+    },
+    /// Get into the administration again: a new key for the merchant that runs the system. It stands in the audit for good.
+    Reset {
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// Also take all its other keys away: they were stolen, or may have been.
+        #[arg(long)]
+        revoke_others: bool,
+        /// The merchant, where several run the system.
+        #[arg(long)]
+        merchant: Option<String>,
     },
 }
 
@@ -34,10 +50,25 @@ pub(super) fn read_services(texts: &[String]) -> Result<Vec<Service>, CommandErr
 }
 
 pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<(), CommandError> {
-    let Command::Create { name, service } = command;
+    match command {
+        Command::Create { name, service } => create(name, service, app, output).await,
+        Command::Reset { reason, revoke_others, merchant } => {
+            let merchant = merchant.as_deref().map(merchant_id).transpose()?;
+            let caller = Caller::operator();
+            let reset = reset_platform(app, merchant.as_ref(), *revoke_others, reason, &caller).await?;
+            print_key(app, &reset.merchant.id, &reset.key, output);
+            if *revoke_others && !output.json {
+                println!("other keys revoked: {}; their tokens end at every edge", reset.revoked);
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn create(name: &str, service: &[String], app: &App, output: Output) -> Result<(), CommandError> {
     let caller = Caller::operator();
     let new = NewMerchant {
-        name: name.clone(),
+        name: name.to_owned(),
         platform: true,
         services: read_services(service)?,
         settings: crate::merchants::MerchantSettings::default(),
@@ -46,10 +77,15 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
     let permissions = parse_scope("admin:* platform:*").unwrap_or_default();
     let key = NewKey { permissions, expires_at: None };
     let key = create_key(app, &merchant.id, &key, "operator", &caller).await?;
+    print_key(app, &merchant.id, &key, output);
+    Ok(())
+}
+
+fn print_key(app: &App, merchant: &MerchantId, key: &IssuedKey, output: Output) {
     let text = format!(
         "merchant {}\nkey      {}\nsecret   {}\nThe secret is shown this once. Exchange it for a token at \
          POST {} with grant_type=client_credentials and HTTP Basic.",
-        merchant.id,
+        merchant,
         key.key_id,
         key.secret.expose(),
         // Without `direct` the issuer serves this route to its edges alone.
@@ -61,7 +97,6 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
     );
     output.print(
         &text,
-        &json!({ "merchant_id": merchant.id, "key_id": key.key_id, "secret": key.secret.expose() }),
+        &json!({ "merchant_id": merchant, "key_id": key.key_id, "secret": key.secret.expose() }),
     );
-    Ok(())
 }

@@ -5,6 +5,7 @@ mod admin;
 mod applications;
 mod audit;
 mod backup;
+mod doctor;
 mod edges;
 mod keys;
 mod listener;
@@ -39,6 +40,8 @@ struct Arguments {
 enum Command {
     /// Serve.
     Serve,
+    /// Say what the settings come to, and whether what they need is there. Changes nothing.
+    Doctor,
     /// Bring the database up to date.
     Migrate,
     /// Write everything that the database holds into a new file, while issuers go on.
@@ -135,6 +138,7 @@ async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
             output.print("the database is up to date", &serde_json::json!({ "migrated": true }));
             Ok(())
         }
+        Command::Doctor => doctor::run(&config, Clock::System.now(), output).await,
         Command::Backup { file } => backup::make(&config, file, output).await,
         Command::Restore { file } => backup::restore_from(&config, file, output).await,
         Command::Admin(command) => admin::run(command, &build(&config).await?, output).await,

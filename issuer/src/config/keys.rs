@@ -1,10 +1,10 @@
 //! `[keys]`: how signing keys rotate.
 
 use margrave_shared::jwk::schedule::RotationPolicy;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How signing keys rotate.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct KeysConfig {
     /// How long a key signs, in seconds; 0 = until `margrave keys rotate`. Default 30 days.

@@ -17,12 +17,12 @@ pub(crate) use token::TokenConfig;
 
 use margrave_shared::limiter::limits::LimitSettings;
 use margrave_shared::secret::SecretKey;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Everything an operator may set.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Config {
     /// Where to listen. Default `127.0.0.1:8080`.

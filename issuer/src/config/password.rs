@@ -1,9 +1,9 @@
 //! `[password]`: how passwords are hashed, and how much hashing may go on at once.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How passwords are hashed.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct PasswordConfig {
     /// argon2id memory in KiB. Default 19456.

@@ -1,10 +1,10 @@
 //! `[session]`: the limits of sessions where a merchant sets none.
 
 use margrave_shared::session::SessionPolicy;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The limits of sessions.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct SessionConfig {
     /// Longest pause in seconds; 0 = off. Default 30 minutes.

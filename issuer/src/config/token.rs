@@ -1,9 +1,9 @@
 //! `[token]`: how long tokens live.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How long tokens live.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct TokenConfig {
     /// A permission token's life in seconds. Default 5 minutes.

@@ -12,8 +12,26 @@ pub(crate) use ring::{KeyRing, Signer};
 pub(crate) use rotate::{Rotated, rotate, run_rotation};
 pub(crate) use seal::{open, seal};
 
+use crate::failure::Failure;
 use crate::storage::{Db, StorageError};
+use margrave_shared::id::Kid;
 use margrave_shared::jwk::schedule::ScheduledKey;
+use margrave_shared::secret::SecretKey;
+
+/// Whether the key that signs opens with a master key; gives its id, and nothing where there is none yet.
+///
+/// # Errors
+/// [`Failure::Internal`] where it does not open.
+pub(crate) async fn check_keys(db: &Db, master_key: &SecretKey) -> Result<Option<Kid>, Failure> {
+    let ring = KeyRing::new(sealing_key(master_key));
+    ring.reload(db).await?;
+    Ok(ring.signer().ok().map(|signer| signer.kid().clone()))
+}
+
+/// What seals signing keys.
+pub(crate) fn sealing_key(master_key: &SecretKey) -> SecretKey {
+    master_key.derive("signing keys")
+}
 
 /// Every key there is, for listings.
 pub(crate) async fn list(db: &Db) -> Result<Vec<ScheduledKey>, StorageError> {

@@ -3,6 +3,7 @@
 mod authenticate_key;
 mod create;
 mod create_key;
+mod reset_platform;
 mod revoke_key;
 mod rotate_key;
 mod settings;
@@ -11,6 +12,7 @@ mod store;
 pub(crate) use authenticate_key::{AuthenticatedKey, authenticate_key, remember_use};
 pub(crate) use create::{NewMerchant, create_merchant, disable_merchant};
 pub(crate) use create_key::{NewKey, create_key};
+pub(crate) use reset_platform::reset_platform;
 pub(crate) use revoke_key::revoke_key;
 pub(crate) use rotate_key::rotate_key;
 pub(crate) use settings::MerchantSettings;

@@ -13,6 +13,8 @@ const FIND_MERCHANT: &str =
     "SELECT id, name, settings, created_at, platform_at, disabled_at FROM merchants WHERE id = $1";
 const FIND_MERCHANTS: &str = "SELECT id, name, settings, created_at, platform_at, disabled_at FROM merchants
     WHERE id > $1 ORDER BY id LIMIT $2";
+const FIND_PLATFORMS: &str = "SELECT id, name, settings, created_at, platform_at, disabled_at FROM merchants
+    WHERE platform_at IS NOT NULL ORDER BY created_at, id";
 const DISABLE_MERCHANT: &str =
     "UPDATE merchants SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL AND platform_at IS NULL";
 const INSERT_SERVICE: &str = "INSERT INTO services (merchant_id, audience, permissions) VALUES ($1, $2, $3)";
@@ -44,6 +46,7 @@ const ALL: &[&str] = &[
     INSERT_MERCHANT,
     FIND_MERCHANT,
     FIND_MERCHANTS,
+    FIND_PLATFORMS,
     DISABLE_MERCHANT,
     INSERT_SERVICE,
     FIND_SERVICES,
@@ -154,6 +157,12 @@ pub(crate) async fn find_merchants(
 ) -> Result<Vec<Merchant>, StorageError> {
     let rows: Vec<MerchantRow> =
         on_tx!(tx, c => sqlx::query_as(FIND_MERCHANTS).bind(after).bind(limit).fetch_all(c).await)?;
+    rows.into_iter().map(Merchant::try_from).collect()
+}
+
+/// The merchants that run the system.
+pub(super) async fn find_platforms(tx: &mut Tx) -> Result<Vec<Merchant>, StorageError> {
+    let rows: Vec<MerchantRow> = on_tx!(tx, c => sqlx::query_as(FIND_PLATFORMS).fetch_all(c).await)?;
     rows.into_iter().map(Merchant::try_from).collect()
 }
 

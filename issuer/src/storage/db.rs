@@ -1,6 +1,7 @@
 //! One handle for both databases, and the macro that runs one statement on either.
 
 use super::StorageError;
+use margrave_shared::time::UnixMs;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -191,6 +192,16 @@ impl Db {
     pub(crate) async fn ping(&self) -> Result<(), StorageError> {
         let mut tx = self.glance().await?;
         on_tx!(&mut tx, c => sqlx::query("SELECT 1").execute(c).await.map(|_| ()))
+    }
+
+    /// The database's own time.
+    pub(crate) async fn time(&self) -> Result<UnixMs, StorageError> {
+        let sql = match self {
+            Self::Sqlite { .. } => "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            Self::Postgres(_) => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        };
+        let mut tx = self.glance().await?;
+        on_tx!(&mut tx, c => sqlx::query_scalar(sql).fetch_one(c).await).map(UnixMs)
     }
 
     /// Closes all connections, after the running transactions.

@@ -4,10 +4,10 @@
 use super::Limit;
 use super::rule::ALL_OUTCOMES_FACTOR;
 use crate::device;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[limits]` as it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitSettings {
     /// Wrong attempts on one login. Default 5.
