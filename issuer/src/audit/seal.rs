@@ -51,7 +51,12 @@ pub(crate) async fn run(app: Arc<App>) {
 async fn watch(app: &App) -> Result<Option<Head>, Failure> {
     let mut tx = app.db.glance().await?;
     match chain_store::find_head(&mut tx).await? {
-        Some(signed) => check(app, &mut tx, &signed).await.map(Some),
+        Some(signed) => {
+            let head = check(app, &mut tx, &signed).await?;
+            // Only what is committed: a head that was begun and taken back is none.
+            app.audit.remember(head);
+            Ok(Some(head))
+        }
         None if app.audit.last_head().is_some() => Err(Failure::Internal(GONE)),
         None => Ok(None),
     }
@@ -134,6 +139,5 @@ async fn check(app: &App, tx: &mut Tx, signed: &SignedHead) -> Result<Head, Fail
             return Err(Failure::Internal(OTHER));
         }
     }
-    app.audit.remember(head);
     Ok(head)
 }
