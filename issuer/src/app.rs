@@ -43,6 +43,8 @@ pub(crate) struct App {
     pub(crate) status_key: SecretKey,
     /// Status lists.
     pub(crate) status_lists: StatusLists,
+    /// Under which names of erased accounts are remembered.
+    pub(crate) name_key: SecretKey,
     /// Attempts of clients that come without an edge.
     pub(crate) limiter: Limiter,
     /// Calls to others.
@@ -86,6 +88,7 @@ impl App {
             propagation: Propagation::default(),
             status_key: master_key.derive("status lists"),
             status_lists: StatusLists::default(),
+            name_key: master_key.derive("erased names"),
             limiter: Limiter::new(limits, master_key.derive("limiter")),
             fetcher: Fetcher::new()?,
             public_url: config.public_url.clone(),

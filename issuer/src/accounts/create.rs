@@ -1,5 +1,6 @@
 //! Making an account through a merchant (C4).
 
+use super::erase::is_erased_name;
 use super::{Account, store};
 use crate::app::App;
 use crate::audit::Entry;
@@ -49,6 +50,9 @@ pub(crate) async fn create_account(
     let x_address = XAddress::assigned(app.entropy.bytes());
     let audit_key = app.audit.personal().make(&id, app.entropy.bytes());
     let mut tx = app.db.begin().await?;
+    if is_erased_name(app, &mut tx, username.key()).await? {
+        return Err(Failure::denied(ErrorCode::UsernameTaken, "erased_username"));
+    }
     match store::insert_account(&mut tx, &id, merchant_id, &username, &x_address, &audit_key, now).await {
         Err(StorageError::Conflict) => {
             return Err(Failure::denied(ErrorCode::UsernameTaken, "username_taken"));
@@ -72,5 +76,6 @@ pub(crate) async fn create_account(
         created_at: now,
         disabled_at: None,
         audit_key: Some(audit_key),
+        erased_at: None,
     })
 }

@@ -3,12 +3,14 @@
 mod audit_key;
 mod create;
 mod devices;
+mod erase;
 pub(crate) mod routes;
 mod store;
 
 pub(crate) use audit_key::give_audit_keys;
 pub(crate) use create::{NewAccount, create_account};
 pub(crate) use devices::{device_standing, forget_account_devices};
+pub(crate) use erase::erase;
 pub(crate) use store::{
     add_failure, disable_account, find_account, find_audit_key, find_by_login, find_by_merchant,
     forget_devices, raise_generation, reset_failures,
@@ -54,12 +56,15 @@ pub(crate) struct Account {
     /// What seals the personal part of its audit entries, itself sealed.
     #[serde(skip)]
     pub(crate) audit_key: Option<Vec<u8>>,
+    /// Since when it is erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) erased_at: Option<UnixMs>,
 }
 
 impl Account {
     /// Under whose key the audit keeps what is personal about a request of theirs.
     pub(crate) fn person(&self) -> Option<Person> {
-        let sealed_key = self.audit_key.clone()?;
+        let sealed_key = self.audit_key.clone().filter(|_| self.erased_at.is_none())?;
         Some(Person { id: self.id.clone(), sealed_key, login: None })
     }
 }

@@ -13,16 +13,16 @@ const INSERT: &str = "INSERT INTO accounts
     (id, merchant_id, username, username_key, x_address, generation, failures, created_at, audit_key)
     VALUES ($1, $2, $3, $4, $5, 0, 0, $6, $7)";
 const FIND: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at
     FROM accounts WHERE id = $1";
 const FIND_BY_USERNAME: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at
     FROM accounts WHERE username_key = $1";
 const FIND_BY_X_ADDRESS: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at
     FROM accounts WHERE x_address = $1";
 const FIND_BY_MERCHANT: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at
     FROM accounts WHERE merchant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 const ADD_FAILURE: &str = "UPDATE accounts SET failures = failures + 1 WHERE id = $1 AND failures < $2";
 const RESET_FAILURES: &str = "UPDATE accounts SET failures = 0 WHERE id = $1 AND failures > 0";
@@ -34,6 +34,15 @@ const DISABLE: &str = "UPDATE accounts SET disabled_at = $2 WHERE id = $1 AND di
 const FIND_AUDIT_KEY: &str = "SELECT audit_key FROM accounts WHERE id = $1";
 const FIND_WITHOUT_AUDIT_KEY: &str = "SELECT id FROM accounts WHERE audit_key IS NULL LIMIT $1";
 const GIVE_AUDIT_KEY: &str = "UPDATE accounts SET audit_key = $2 WHERE id = $1 AND audit_key IS NULL";
+
+const FIND_USERNAME_KEY: &str = "SELECT username_key FROM accounts WHERE id = $1";
+const FIND_ERASED_NAME: &str = "SELECT erased_at FROM erased_names WHERE tag = $1";
+const INSERT_ERASED_NAME: &str =
+    "INSERT INTO erased_names (tag, erased_at) VALUES ($1, $2) ON CONFLICT (tag) DO NOTHING";
+// An empty key is one that was destroyed. No username has a colon.
+const ERASE: &str = "UPDATE accounts SET username = '', username_key = 'erased:' || id, audit_key = $3,
+    erased_at = $2, disabled_at = COALESCE(disabled_at, $2) WHERE id = $1";
+const UNLINK_ADDRESS: &str = "UPDATE x_addresses SET account_id = NULL WHERE account_id = $1";
 
 #[cfg(test)]
 const ALL: &[&str] = &[
@@ -51,6 +60,11 @@ const ALL: &[&str] = &[
     FIND_AUDIT_KEY,
     FIND_WITHOUT_AUDIT_KEY,
     GIVE_AUDIT_KEY,
+    FIND_USERNAME_KEY,
+    FIND_ERASED_NAME,
+    INSERT_ERASED_NAME,
+    ERASE,
+    UNLINK_ADDRESS,
 ];
 
 #[derive(sqlx::FromRow)]
@@ -64,6 +78,7 @@ struct Row {
     created_at: i64,
     disabled_at: Option<i64>,
     audit_key: Option<Vec<u8>>,
+    erased_at: Option<i64>,
 }
 
 impl TryFrom<Row> for Account {
@@ -80,6 +95,7 @@ impl TryFrom<Row> for Account {
             created_at: UnixMs(row.created_at),
             disabled_at: row.disabled_at.map(UnixMs),
             audit_key: row.audit_key,
+            erased_at: row.erased_at.map(UnixMs),
         })
     }
 }
@@ -203,6 +219,41 @@ pub(super) async fn find_without_audit_key(tx: &mut Tx, limit: i64) -> Result<Ve
 /// Gives an account its key; one that it has stays.
 pub(super) async fn update_audit_key(tx: &mut Tx, id: &AccountId, key: &[u8]) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(GIVE_AUDIT_KEY).bind(id.as_str()).bind(key).execute(c).await.map(|_| ()))
+}
+
+/// A username in its normal form.
+pub(super) async fn find_username_key(tx: &mut Tx, id: &AccountId) -> Result<Option<String>, StorageError> {
+    on_tx!(tx, c => sqlx::query_scalar(FIND_USERNAME_KEY).bind(id.as_str()).fetch_optional(c).await)
+}
+
+/// Whether the keyed hash is that of an erased name.
+pub(super) async fn find_erased_name(tx: &mut Tx, tag: &[u8; 32]) -> Result<bool, StorageError> {
+    let found: Option<i64> =
+        on_tx!(tx, c => sqlx::query_scalar(FIND_ERASED_NAME).bind(tag.as_slice()).fetch_optional(c).await)?;
+    Ok(found.is_some())
+}
+
+/// Remembers a name.
+pub(super) async fn insert_erased_name(tx: &mut Tx, tag: &[u8; 32], now: UnixMs) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(INSERT_ERASED_NAME)
+        .bind(tag.as_slice())
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|_| ()))
+}
+
+/// Takes away what is personal.
+pub(super) async fn update_erased(tx: &mut Tx, id: &AccountId, now: UnixMs) -> Result<(), StorageError> {
+    let destroyed: &[u8] = &[];
+    on_tx!(tx, c => sqlx::query(ERASE)
+        .bind(id.as_str())
+        .bind(now.0)
+        .bind(destroyed)
+        .execute(c)
+        .await
+        .map(|_| ()))?;
+    on_tx!(tx, c => sqlx::query(UNLINK_ADDRESS).bind(id.as_str()).execute(c).await.map(|_| ()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ mod account_routes;
 mod audit_routes;
 mod authorize;
 mod disable_account;
+mod erase_account;
+mod export_account;
 pub(crate) mod health;
 mod key_routes;
 mod merchant_routes;
@@ -11,3 +13,5 @@ pub(crate) mod routes;
 mod signing_key_routes;
 
 pub(crate) use disable_account::{disable_account, end_account_sessions, reset_account_failures};
+pub(crate) use erase_account::erase_account;
+pub(crate) use export_account::export_account;

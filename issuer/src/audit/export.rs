@@ -34,6 +34,16 @@ pub(crate) struct Exported {
     personal: Option<Personal>,
 }
 
+impl Exported {
+    /// Whether an account acts in it, or is acted on, or keeps what is personal in it.
+    pub(crate) fn is_about(&self, account: &AccountId) -> bool {
+        let named = |text: &Option<String>| {
+            text.as_deref().and_then(|text| text.strip_prefix("account:")) == Some(account.as_str())
+        };
+        self.person.as_deref() == Some(account.as_str()) || named(&self.actor) || named(&self.subject)
+    }
+}
+
 /// The accounts' keys that an export has met.
 type Keys = HashMap<String, Option<Vec<u8>>>;
 

@@ -3,7 +3,9 @@
 use super::merchants::merchant_id;
 use super::{CommandError, Output};
 use crate::accounts::{NewAccount, create_account, find_by_login, forget_account_devices};
-use crate::admin::{disable_account, end_account_sessions, reset_account_failures};
+use crate::admin::{
+    disable_account, end_account_sessions, erase_account, export_account, reset_account_failures,
+};
 use crate::app::App;
 use crate::http::context::Caller;
 use clap::Subcommand;
@@ -39,6 +41,19 @@ pub(super) enum Command {
     },
     /// Make every known device of an account a stranger: for an owner who says "that was not me".
     ForgetDevices {
+        /// The account's id.
+        account: String,
+    },
+    /// Erase an account for good: its name, its password, and what is personal of it in the audit.
+    Erase {
+        /// The account's id.
+        account: String,
+        /// Said to show that this is meant.
+        #[arg(long, required = true)]
+        for_good: bool,
+    },
+    /// Write what is known of a person, as JSON: the account, its sessions, and the audit's entries with what is personal.
+    Export {
         /// The account's id.
         account: String,
     },
@@ -90,6 +105,14 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         Command::ForgetDevices { account } => {
             forget_account_devices(app, &account_id(account)?, "operator", &caller).await?;
             output.print("forgotten", &json!({ "forgotten": account }));
+        }
+        Command::Erase { account, for_good: _ } => {
+            erase_account(app, &account_id(account)?, "operator", &caller).await?;
+            output.print("erased; copies of the database still hold it", &json!({ "erased": account }));
+        }
+        Command::Export { account } => {
+            let whole = export_account(app, &account_id(account)?, "operator", &caller).await?;
+            println!("{whole}");
         }
         Command::EndSessions { account } => {
             end_account_sessions(app, &account_id(account)?, "operator", &caller).await?;

@@ -4,4 +4,4 @@ mod kdf;
 mod store;
 
 pub(crate) use kdf::{Kdf, Verdict};
-pub(crate) use store::{find_hash, put_hash, replace_hash};
+pub(crate) use store::{delete_hash, find_hash, put_hash, replace_hash};

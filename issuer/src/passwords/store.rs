@@ -7,10 +7,11 @@ use margrave_shared::time::UnixMs;
 const PUT: &str = "INSERT INTO passwords (account_id, hash, changed_at) VALUES ($1, $2, $3)
     ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at";
 const FIND: &str = "SELECT hash FROM passwords WHERE account_id = $1";
+const DELETE: &str = "DELETE FROM passwords WHERE account_id = $1";
 const REPLACE: &str = "UPDATE passwords SET hash = $3, changed_at = $4 WHERE account_id = $1 AND hash = $2";
 
 #[cfg(test)]
-const ALL: &[&str] = &[PUT, FIND, REPLACE];
+const ALL: &[&str] = &[PUT, FIND, DELETE, REPLACE];
 
 /// Sets an account's password hash (a PHC string).
 pub(crate) async fn put_hash(
@@ -43,6 +44,11 @@ pub(crate) async fn replace_hash(
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))
+}
+
+/// Takes an account's password away.
+pub(crate) async fn delete_hash(tx: &mut Tx, account: &AccountId) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(DELETE).bind(account.as_str()).execute(c).await.map(|_| ()))
 }
 
 #[cfg(test)]

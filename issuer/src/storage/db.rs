@@ -133,6 +133,8 @@ impl Db {
             // A power cut, too, must not bring a spent refresh token back to life.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is erased is not left in free pages.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_TIMEOUT);
         let pool = |most: u32| {
             SqlitePoolOptions::new()

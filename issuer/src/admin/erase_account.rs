@@ -1,0 +1,110 @@
+//! Erasing an account: what is personal goes, what others rely on stays.
+
+use crate::accounts::{self, find_account};
+use crate::app::App;
+use crate::audit::Entry;
+use crate::failure::Failure;
+use crate::http::context::Caller;
+use crate::passwords::delete_hash;
+use crate::sessions::end_all;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::id::AccountId;
+
+/// Erases an account for good: its name and password go, every session and token ends, and the key that opens what is personal in
+/// its audit entries is destroyed. Its id stays, since entries and other systems name it, and so does a keyed hash of its username,
+/// which nobody gets again.
+///
+/// # Errors
+/// `not_found`; `conflict` when it was erased already.
+pub(crate) async fn erase_account(
+    app: &App,
+    id: &AccountId,
+    actor: &str,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let account = find_account(&mut tx, id).await?;
+    let account = account.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_account"))?;
+    if account.erased_at.is_some() {
+        return Err(Failure::denied(ErrorCode::Conflict, "already_erased"));
+    }
+    // First, since it locks the account's row, as whatever ends an account does.
+    end_all(app, &mut tx, &account.merchant_id, id, actor, caller, now).await?;
+    accounts::erase(app, &mut tx, &account, now).await?;
+    delete_hash(&mut tx, id).await?;
+    let entry = Entry::done("account.erase")
+        .merchant(&account.merchant_id)
+        .actor(actor)
+        .subject(format!("account:{id}"));
+    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    tx.commit().await?;
+    app.feed.notify();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::{NewAccount, create_account, find_by_login};
+    use crate::audit::{export, seal_some, verify_chain};
+    use crate::factors::verify_credentials;
+    use crate::storage::Db;
+    use crate::storage::testing::{dump, on_both_databases};
+    use crate::sweeper::sweep;
+    use crate::testing::{PASSWORD, World};
+    use margrave_shared::login::Login;
+    use margrave_shared::secret::SecretText;
+    use margrave_shared::wire::credentials::CredentialsRequest;
+
+    async fn who_is_erased_leaves_no_name_and_the_audit_stands(db: Db) {
+        let world = World::new(db).await;
+        let (app, operator) = (&world.app, Caller::operator());
+        let caller = Caller { address: Some("198.51.100.77".parse().unwrap()), ..Caller::default() };
+        let request = |login: &str| CredentialsRequest {
+            login: login.to_owned(),
+            password: SecretText::new(PASSWORD.to_owned()),
+            merchant_id: world.merchant.id.clone(),
+        };
+        let found = async |login: &str| {
+            find_by_login(&mut app.db.read().await.unwrap(), &Login::parse(login)).await.unwrap()
+        };
+        verify_credentials(app, &request("Alice"), &caller).await.unwrap();
+        let alice = found("alice").await.unwrap();
+        seal_some(app).await.unwrap();
+        erase_account(app, &alice.id, "operator", &operator).await.unwrap();
+        let again = erase_account(app, &alice.id, "operator", &operator).await;
+        assert!(matches!(again, Err(Failure::Denied(denial)) if denial.code == ErrorCode::Conflict));
+
+        assert!(found("alice").await.is_none());
+        for login in ["alice", alice.x_address.as_str(), &format!("erased:{}", alice.id)] {
+            let refused = verify_credentials(app, &request(login), &caller).await;
+            assert!(
+                matches!(refused, Err(Failure::Denied(denial)) if denial.code == ErrorCode::AuthenticationFailed),
+                "{login}"
+            );
+        }
+        let new = |username: &str| NewAccount { username: username.to_owned(), password: None };
+        for username in ["alice", "ALICE"] {
+            let taken = create_account(app, &world.merchant.id, new(username), "operator", &operator).await;
+            assert!(matches!(taken, Err(Failure::Denied(denial)) if denial.code == ErrorCode::UsernameTaken));
+        }
+        create_account(app, &world.merchant.id, new("alicia"), "operator", &operator).await.unwrap();
+
+        sweep(app, app.clock.now()).await.unwrap();
+        seal_some(app).await.unwrap();
+        let written = dump(&app.db).await.to_lowercase();
+        assert!(!written.contains("alice"), "{written}");
+        let mut lines = String::new();
+        let each = |line: &crate::audit::Exported| {
+            lines.push_str(&serde_json::to_string(line).unwrap());
+            true
+        };
+        export(app, Some(accounts::find_audit_key), each).await.unwrap();
+        assert!(lines.contains("sealed_personal") && !lines.contains("198.51.100.77"));
+        assert_eq!(verify_chain(app, None).await.unwrap().found, 0);
+        let gone = find_account(&mut app.db.read().await.unwrap(), &alice.id).await.unwrap().unwrap();
+        assert!(gone.erased_at.is_some() && gone.disabled_at.is_some() && gone.generation > alice.generation);
+    }
+    on_both_databases!(erasure, super::who_is_erased_leaves_no_name_and_the_audit_stands);
+}

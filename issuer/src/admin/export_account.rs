@@ -1,0 +1,83 @@
+//! What is known of a person, for the person.
+
+use crate::accounts::{find_account, find_audit_key};
+use crate::app::App;
+use crate::audit::{Entry, Exported, export};
+use crate::failure::Failure;
+use crate::http::context::Caller;
+use crate::sessions::find_by_account;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::id::AccountId;
+use serde_json::{Value, json};
+
+/// The account, its sessions, and every audit entry that it is in, with what is personal. That it was read is audited.
+///
+/// # Errors
+/// `not_found`.
+pub(crate) async fn export_account(
+    app: &App,
+    id: &AccountId,
+    actor: &str,
+    caller: &Caller,
+) -> Result<Value, Failure> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let account = find_account(&mut tx, id).await?;
+    let account = account.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_account"))?;
+    let entry = Entry::done("account.export")
+        .merchant(&account.merchant_id)
+        .actor(actor)
+        .subject(format!("account:{id}"));
+    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    let sessions = find_by_account(&mut tx, id).await?;
+    tx.commit().await?;
+    let mut entries = Vec::new();
+    let each = |line: &Exported| {
+        if line.is_about(id) {
+            entries.push(json!(line));
+        }
+        true
+    };
+    export(app, Some(find_audit_key), each).await?;
+    Ok(json!({ "exported_at": now, "account": account, "sessions": sessions, "audit": entries }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::{NewAccount, create_account, find_by_login};
+    use crate::factors::verify_credentials;
+    use crate::storage::Db;
+    use crate::storage::testing::on_both_databases;
+    use crate::testing::{PASSWORD, World};
+    use margrave_shared::login::Login;
+    use margrave_shared::secret::SecretText;
+    use margrave_shared::wire::credentials::CredentialsRequest;
+
+    async fn an_export_holds_what_is_ones_own_and_nobody_elses(db: Db) {
+        let world = World::new(db).await;
+        let (app, operator) = (&world.app, Caller::operator());
+        let new = NewAccount { username: "bob".to_owned(), password: None };
+        let bob = create_account(app, &world.merchant.id, new, "operator", &operator).await.unwrap();
+        for (login, address) in [("alice", "198.51.100.1"), ("bob", "198.51.100.2")] {
+            let request = CredentialsRequest {
+                login: login.to_owned(),
+                password: SecretText::new(PASSWORD.to_owned()),
+                merchant_id: world.merchant.id.clone(),
+            };
+            let caller = Caller { address: Some(address.parse().unwrap()), ..Caller::default() };
+            let _ = verify_credentials(app, &request, &caller).await;
+        }
+        let alice = find_by_login(&mut app.db.read().await.unwrap(), &Login::parse("alice")).await;
+        let alice = alice.unwrap().unwrap();
+        let whole = export_account(app, &alice.id, "operator", &operator).await.unwrap();
+        let text = whole.to_string();
+        assert_eq!(whole["account"]["username"], "Alice");
+        assert_eq!(whole["audit"].as_array().unwrap().len(), 3, "made, logged in, exported: {text}");
+        assert!(text.contains("198.51.100.1") && !text.contains("198.51.100.2"));
+        assert!(!text.contains(bob.id.as_str()));
+        let nobody = AccountId::parse("nobody").unwrap();
+        assert!(export_account(app, &nobody, "operator", &operator).await.is_err());
+    }
+    on_both_databases!(own, super::an_export_holds_what_is_ones_own_and_nobody_elses);
+}
