@@ -47,7 +47,7 @@ async fn the_doctor_names_what_is_wrong_and_the_mend() {
     for (environment, name, mend) in [
         (("MARGRAVE_MASTER_KEY", other_key.as_str()), "signing keys", "master key"),
         (("MARGRAVE_MASTER_KEY", other_key.as_str()), "audit", "audit verify"),
-        (("MARGRAVE_MASTER_KEY_FILE", key_file.to_str().unwrap()), "master key", "chmod 600"),
+        (("MARGRAVE_MASTER_KEY_FILE", key_file.to_str().unwrap()), "master key", "chmod 640"),
         (("MARGRAVE_PUBLIC_URL", "http://login.example.org/auth"), "public_url", "TLS"),
         (("MARGRAVE_DATABASE_URL", empty.as_str()), "database", "database_url"),
         (("MARGRAVE_DATABASE_URL", "postgres://me:hunter2@127.0.0.1:1/x"), "database", "database_url"),

@@ -50,14 +50,15 @@ pub(crate) async fn create_account(
     let x_address = XAddress::assigned(app.entropy.bytes());
     let audit_key = app.audit.personal().make(&id, app.entropy.bytes());
     let mut tx = app.db.begin().await?;
-    if is_erased_name(app, &mut tx, username.key()).await? {
-        return Err(Failure::denied(ErrorCode::UsernameTaken, "erased_username"));
-    }
     match store::insert_account(&mut tx, &id, merchant_id, &username, &x_address, &audit_key, now).await {
         Err(StorageError::Conflict) => {
             return Err(Failure::denied(ErrorCode::UsernameTaken, "username_taken"));
         }
         inserted => inserted?,
+    }
+    // After the name is this transaction's own: an erasure at the same moment has been waited for.
+    if is_erased_name(app, &mut tx, username.key()).await? {
+        return Err(Failure::denied(ErrorCode::UsernameTaken, "erased_username"));
     }
     if let Some(hash) = hash {
         passwords::put_hash(&mut tx, &id, &hash, now).await?;

@@ -2,7 +2,7 @@
 
 use super::authorize::{Act, Administrator, Realm, authorize};
 use super::routes::{page, path_id};
-use super::{disable_account, end_account_sessions, erase_account};
+use super::{disable_account, end_account_sessions};
 use crate::accounts::routes::json;
 use crate::accounts::{Account, find_account, find_by_merchant};
 use crate::app::App;
@@ -73,17 +73,6 @@ pub(super) async fn disable(
 ) -> Result<StatusCode, ApiError> {
     let (account, administrator) = account_for(&app, &incoming, &id, Act::Write).await?;
     disable_account(&app, &account.id, &administrator.actor(), &incoming.caller).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// `DELETE /accounts/{account}` → `204`: it is erased for good.
-pub(super) async fn erase(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    incoming: Incoming,
-) -> Result<StatusCode, ApiError> {
-    let (account, administrator) = account_for(&app, &incoming, &id, Act::Write).await?;
-    erase_account(&app, &account.id, &administrator.actor(), &incoming.caller).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

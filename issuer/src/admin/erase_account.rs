@@ -77,7 +77,7 @@ mod tests {
         assert!(matches!(again, Err(Failure::Denied(denial)) if denial.code == ErrorCode::Conflict));
 
         assert!(found("alice").await.is_none());
-        for login in ["alice", alice.x_address.as_str(), &format!("erased:{}", alice.id)] {
+        for login in ["alice", alice.x_address.as_str(), &format!("@{}", alice.id)] {
             let refused = verify_credentials(app, &request(login), &caller).await;
             assert!(
                 matches!(refused, Err(Failure::Denied(denial)) if denial.code == ErrorCode::AuthenticationFailed),

@@ -23,7 +23,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/merchants/{merchant}/keys/{key}", delete(key::revoke))
         .route("/merchants/{merchant}/keys/{key}/rotate", post(key::rotate))
         .route("/merchants/{merchant}/accounts", get(account::list))
-        .route("/accounts/{account}", get(account::show).delete(account::erase))
+        .route("/accounts/{account}", get(account::show))
         .route("/accounts/{account}/disable", post(account::disable))
         .route("/accounts/{account}/sessions", get(account::sessions).delete(account::end_all))
         .route("/accounts/{account}/sessions/{sid}", delete(account::end_one))

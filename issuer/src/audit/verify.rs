@@ -47,8 +47,12 @@ const PAGE: i64 = 1_000;
 /// # Errors
 /// The database's.
 pub(crate) async fn head_is_signed(db: &Db, master_key: &SecretKey) -> Result<Option<bool>, StorageError> {
-    let head = chain_store::find_head(&mut db.glance().await?).await?;
+    let mut tx = db.glance().await?;
+    let head = chain_store::find_head(&mut tx).await?;
     let key = Audit::head_key(master_key).verifying_key();
+    if head.is_none() && !chain_store::find_sealed(&mut tx, i64::MIN, 1).await?.is_empty() {
+        return Ok(Some(false));
+    }
     Ok(head.map(|head| head.is_signed_by(&key)))
 }
 
@@ -79,6 +83,11 @@ pub(crate) async fn verify_chain(app: &App, witness: Option<Witness>) -> Result<
             walk.step(seq, &hash, &stored.into_row());
             (after, sealed) = (seq, sealed + 1);
         }
+    }
+    if signed.is_none() && sealed > 0 && chain_store::find_head(&mut tx).await?.is_some() {
+        // The first rows were sealed while this looked.
+        drop(tx);
+        return Box::pin(verify_chain(app, witness)).await;
     }
     let (unsealed, oldest) = chain_store::count_waiting(&mut tx).await?;
     let beyond = chain_store::count_beyond(&mut tx).await?;

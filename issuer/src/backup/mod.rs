@@ -38,6 +38,11 @@ pub(crate) enum BackupError {
         "the backup has schema {0}, and this margrave knows {1}: restore it with the release that made it, or a later one"
     )]
     TooNew(i64, i64),
+    /// The database is further than the backup.
+    #[error(
+        "the database has schema {0} already, and the backup {1}: restore into a new one, which margrave brings up to date"
+    )]
+    Further(i64, i64),
     /// There is something already.
     #[error("the database is not empty ({0} has rows): restore into a new one")]
     NotEmpty(String),

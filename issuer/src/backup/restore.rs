@@ -2,10 +2,11 @@
 
 use super::BackupError;
 use super::file::{Header, Read, TableLine, read};
-use super::store::{insert_rows, is_filled, most_rows, tables, update_epoch};
+use super::store::{insert_rows, is_filled, most_rows, schema, tables, update_epoch};
 use super::tables::Table;
 use crate::storage::{Db, Tx, latest_schema, migrate, migrate_to};
 use margrave_shared::secret::SecretKey;
+use std::collections::BTreeSet;
 use std::path::Path;
 use tokio::sync::mpsc;
 
@@ -35,19 +36,31 @@ pub(crate) async fn restore(
     if header.schema > latest_schema() {
         return Err(BackupError::TooNew(header.schema, latest_schema()));
     }
+    // Before its schema is touched.
+    expect_empty(&mut db.begin().await?).await?;
     migrate_to(db, header.schema).await?;
-    let mut tx = db.begin().await?;
-    let known = tables(&mut tx).await?;
-    for table in &known {
-        if is_filled(&mut tx, table).await? {
-            return Err(BackupError::NotEmpty(table.name.clone()));
-        }
+    let there = schema(db).await?;
+    if there > header.schema {
+        return Err(BackupError::Further(there, header.schema));
     }
+    let mut tx = db.begin().await?;
+    let known = expect_empty(&mut tx).await?;
     let rows = fill(&mut tx, &known, key, path, &mut told).await?;
     update_epoch(&mut tx, epoch).await?;
     tx.commit().await?;
     migrate(db).await?;
     Ok(Restored { rows, at: header.at })
+}
+
+/// The tables, of which none holds anything.
+async fn expect_empty(tx: &mut Tx) -> Result<Vec<Table>, BackupError> {
+    let known = tables(tx).await?;
+    for table in &known {
+        if is_filled(tx, table).await? {
+            return Err(BackupError::NotEmpty(table.name.clone()));
+        }
+    }
+    Ok(known)
 }
 
 /// Reads on a thread of its own, since files are read by waiting.
@@ -66,6 +79,7 @@ async fn fill(
         })
     });
     let (mut table, mut waiting, mut rows): (Option<Table>, Vec<_>, u64) = (None, Vec::new(), 0);
+    let mut missing: BTreeSet<&str> = known.iter().map(|table| table.name.as_str()).collect();
     while let Some(line) = received.recv().await {
         match line {
             Read::Table(TableLine { table: name, columns }) => {
@@ -81,6 +95,7 @@ async fn fill(
                 if !alike {
                     return Err(BackupError::NotABackup(0, "a table of it is not of its schema"));
                 }
+                missing.remove(next.name.as_str());
                 table = Some(next);
             }
             Read::Row(row) => {
@@ -97,6 +112,9 @@ async fn fill(
     }
     if let Some(table) = &table {
         insert_rows(tx, table, waiting).await?;
+    }
+    if !missing.is_empty() {
+        return Err(BackupError::NotABackup(0, "a table of its schema is not in it"));
     }
     // The proof is checked again: the file may have changed since the first time.
     reading.await.map_err(|_| BackupError::NotABackup(0, "it could not be read"))??;

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row as _};
 use std::collections::BTreeMap;
 
 /// What others refer to comes before them.
-const FIRST: [&str; 6] = ["merchants", "x_addresses", "accounts", "services", "applications", "sessions"];
+const FIRST: [&str; 4] = ["merchants", "x_addresses", "accounts", "edges"];
 
 /// Places of tokens in status lists: they live for minutes, and a restored database begins new lists.
 const LEFT_OUT: &str = "token_statuses";
@@ -17,9 +17,10 @@ const LEFT_OUT: &str = "token_statuses";
 const COLUMNS_OF_SQLITE: &str = "SELECT m.name, p.name, p.type FROM sqlite_master m
     JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE '_sqlx%'
     ORDER BY m.name, p.cid";
-const COLUMNS_OF_POSTGRES: &str = "SELECT table_name::text, column_name::text, data_type::text
-    FROM information_schema.columns WHERE table_schema = current_schema() AND table_name NOT LIKE '\\_sqlx%'
-    ORDER BY table_name, ordinal_position";
+const COLUMNS_OF_POSTGRES: &str = "SELECT table_name::text, c.column_name::text, c.data_type::text
+    FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+    WHERE table_schema = current_schema() AND t.table_type = 'BASE TABLE' AND table_name NOT LIKE '\\_sqlx%'
+    ORDER BY table_name, c.ordinal_position";
 
 fn kind_of(declared: &str) -> Option<Kind> {
     Some(match declared.to_ascii_lowercase().as_str() {

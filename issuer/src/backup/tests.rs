@@ -4,15 +4,19 @@ use super::restore::Restored;
 use super::store::tables;
 use super::{BackupError, restore, write_backup};
 use crate::audit::{seal_some, verify_chain};
+use crate::edges::create_edge;
 use crate::factors::verify_credentials;
 use crate::http::context::Caller;
+use crate::merchants::{NewKey, create_key};
 use crate::revocations::store::find_head;
 use crate::storage::testing::{columns, on_both_databases, postgres_unmigrated, sqlite_unmigrated};
-use crate::storage::{Db, latest_schema};
+use crate::storage::{Db, latest_schema, on_tx};
 use crate::testing::{PASSWORD, World};
+use margrave_shared::permission::parse_scope;
 use margrave_shared::secret::{SecretKey, SecretText};
 use margrave_shared::time::UnixMs;
 use margrave_shared::wire::credentials::CredentialsRequest;
+use sqlx::AssertSqlSafe;
 use std::path::{Path, PathBuf};
 
 fn key() -> SecretKey {
@@ -47,6 +51,20 @@ async fn every_database_is_made_again_from_a_backup_of_either(db: Db) {
     let world = World::new(db).await;
     assert!(log_in(&world, PASSWORD).await);
     assert!(!log_in(&world, "wrong").await);
+    // What refers to what else is there.
+    let key_of_edge = ed25519_dalek::SigningKey::from_bytes(&[8; 32]).verifying_key();
+    let caller = Caller::default();
+    let edge =
+        create_edge(&world.app, "e", key_of_edge.to_bytes(), vec!["*".to_owned()], None, &caller).await;
+    let letter = format!(
+        "INSERT INTO dead_letters (edge_id, from_seq, to_seq, at, attempts, error) VALUES ('{}', 1, 2, 5, 3, 'gone')",
+        edge.unwrap().id
+    );
+    let mut tx = world.app.db.begin().await.unwrap();
+    on_tx!(&mut tx, c => sqlx::query(AssertSqlSafe(letter)).execute(c).await.map(|_| ())).unwrap();
+    tx.commit().await.unwrap();
+    let new = NewKey { permissions: parse_scope("read").unwrap(), expires_at: None };
+    create_key(&world.app, &world.merchant.id, &new, "operator", &caller).await.unwrap();
     seal_some(&world.app).await.unwrap();
     let path = file();
     let mut tx = world.app.db.read().await.unwrap();
@@ -146,5 +164,18 @@ async fn every_table_but_one_is_copied(db: Db) {
         .collect();
     names.dedup();
     assert_eq!(names.len() - 1, copied.len(), "all but the places in status lists");
+    let Db::Sqlite { .. } = &db else { return };
+    // What others refer to is filled before them.
+    const REFERENCES: &str =
+        "SELECT m.name, f.\"table\" FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
+        WHERE m.type = 'table'";
+    let mut tx = db.read().await.unwrap();
+    let references: Vec<(String, String)> =
+        on_tx!(&mut tx, c => sqlx::query_as(REFERENCES).fetch_all(c).await).unwrap();
+    let place = |name: &str| copied.iter().position(|table| table.name == name).unwrap();
+    assert!(references.len() > 5);
+    for (from, to) in references {
+        assert!(place(&to) < place(&from), "{from} refers to {to}");
+    }
 }
 on_both_databases!(tables_, super::every_table_but_one_is_copied);

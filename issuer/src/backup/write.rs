@@ -22,7 +22,7 @@ pub(crate) async fn write_backup(
 ) -> Result<u64, BackupError> {
     let header = Header { margrave_backup: 1, schema: schema(db).await?, at: now.0 };
     let mut part = path.as_os_str().to_owned();
-    part.push(".part");
+    part.push(format!(".{}.part", std::process::id()));
     let part = Path::new(&part);
     if path.exists() {
         let there = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "it is there already");

@@ -5,7 +5,7 @@ use crate::audit::head_is_signed;
 use crate::config::Config;
 use crate::edges::find_edges;
 use crate::keys::check_keys;
-use crate::outbound::Fetcher;
+use crate::outbound::{Fetcher, may_be_called};
 use crate::storage::{Db, is_current};
 use crate::telemetry;
 use margrave_shared::secret::SecretKey;
@@ -139,10 +139,8 @@ fn effective(config: &Config) -> Vec<(String, Value)> {
 
 fn url(config: &Config, checks: &mut Checks) {
     let url = config.public_url.as_str();
-    let rest = url.strip_prefix("http://");
-    let is_local = rest
-        .is_some_and(|rest| ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| rest.starts_with(host)));
-    if rest.is_none() {
+    let is_local = url.starts_with("http://") && may_be_called(url);
+    if url.starts_with("https://") {
         checks.ok("public_url", url);
     } else if is_local {
         checks.ok("public_url", format!("{url}, for this machine alone"));
@@ -174,11 +172,12 @@ fn master_key(config: &Config, checks: &mut Checks) -> Option<SecretKey> {
     if let Some(path) = &config.master_key_file {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = std::fs::metadata(path).map_or(0, |data| data.permissions().mode());
-        if mode & 0o077 != 0 {
+        // Its group may be the user that margrave runs as.
+        if mode & 0o027 != 0 {
             checks.problem(
                 "master key",
-                format!("{} can be read by others (mode {:o})", path.display(), mode & 0o777),
-                "chmod 600 it; who has read it can forge tokens with a copy of the database",
+                format!("{} is open to others (mode {:o})", path.display(), mode & 0o777),
+                "chmod 640 it; who has read it can forge tokens with a copy of the database",
             );
             return Some(key);
         }

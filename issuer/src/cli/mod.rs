@@ -172,6 +172,8 @@ async fn build(config: &Config) -> Result<App, CommandError> {
 
 /// A database URL as it may stand in a message.
 fn without_password(url: &str) -> String {
+    // Parameters may hold one as well.
+    let url = url.split('?').next().unwrap_or(url);
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
         _ => url.to_owned(),

@@ -55,17 +55,24 @@ pub(crate) async fn reset_platform(
     };
     let text = "there is no merchant that runs the system: `margrave admin create NAME` makes one";
     let merchant = found.ok_or_else(|| Failure::explained(ErrorCode::NotFound, text))?;
-    let mut revoked = 0;
+    // Rows first and the feed's counter last, as whatever ends something does.
+    let mut revoked = Vec::new();
     if revoke_others {
         for key in store::find_keys(&mut tx, &merchant.id).await? {
             if key.revoked_at.is_none()
                 && store::update_revoked(&mut tx, &key.key_id, &merchant.id, now).await?
             {
-                revocations::publish(app, &mut tx, &Ended::Key { key_id: key.key_id }, now).await?;
-                revoked += 1;
+                revoked.push(key.key_id);
             }
         }
     }
+    for key_id in &revoked {
+        let entry = Entry::done("key.revoke").merchant(&merchant.id).actor("operator");
+        let entry = entry.subject(format!("key:{key_id}"));
+        app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+        revocations::publish(app, &mut tx, &Ended::Key { key_id: key_id.clone() }, now).await?;
+    }
+    let revoked = revoked.len();
     let permissions = parse_scope("admin:* platform:*").unwrap_or_default();
     let new = NewKey { permissions, expires_at: None };
     let key = insert(app, &mut tx, &merchant.id, &new, None, now).await?;
