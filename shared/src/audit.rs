@@ -1,5 +1,7 @@
 //! The audit's chain: every sealed row holds the hash of the one before it, and the last hash is signed. Whoever changes,
 //! removes or moves a row has to make all hashes after it anew, and cannot sign the last one.
+//!
+//! One file, though a long one: a third of it changes every field, row and order of a chain, and looks whether that is found.
 
 use crate::base64;
 use crate::time::UnixMs;
