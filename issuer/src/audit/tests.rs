@@ -97,6 +97,16 @@ async fn whatever_is_done_to_a_sealed_row_is_found(db: Db) {
     run(app, &format!("UPDATE audit SET seq = {} WHERE seq = {last}", last + 7)).await;
     assert_eq!(findings(app).await, [Finding::Missing(last, last), Finding::Beyond(1)]);
     run(app, &format!("UPDATE audit SET seq = {last} WHERE seq = {}", last + 7)).await;
+    // A head that cannot be read is none.
+    run(app, "CREATE TABLE kept AS SELECT * FROM audit_head").await;
+    let bytes = if matches!(app.db, Db::Sqlite { .. }) { "x'00'" } else { "'\\x00'::bytea" };
+    for column in ["hash", "signature"] {
+        run(app, &format!("UPDATE audit_head SET {column} = {bytes}")).await;
+        assert!(findings(app).await.contains(&Finding::NoHead), "{column}");
+        run(app, &format!("UPDATE audit_head SET {column} = (SELECT {column} FROM kept)")).await;
+    }
+    run(app, "DROP TABLE kept").await;
+    assert_eq!(findings(app).await, []);
     // The end is cut off, and then in the middle too.
     let witness = Witness::parse(&honest.head.unwrap().print());
     run(app, &format!("DELETE FROM audit WHERE seq > {}", last - 3)).await;

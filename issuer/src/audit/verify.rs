@@ -3,7 +3,7 @@
 use super::{Audit, chain_store};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::storage::{Db, StorageError};
+use crate::storage::{Db, StorageError, Tx};
 use margrave_shared::audit::{Finding, Head, SignedHead, Walk, Witness};
 use margrave_shared::secret::SecretKey;
 
@@ -56,17 +56,21 @@ pub(crate) async fn head_is_signed(db: &Db, master_key: &SecretKey) -> Result<Op
     Ok(head.map(|head| head.is_signed_by(&key)))
 }
 
+/// The head; one that cannot be read is none.
+async fn readable_head(tx: &mut Tx) -> Result<Option<SignedHead>, StorageError> {
+    match chain_store::find_head(tx).await {
+        Err(StorageError::Corrupt { .. }) => Ok(None),
+        found => found,
+    }
+}
+
 /// Walks the whole chain. Rows that are sealed meanwhile are not looked at.
 ///
 /// # Errors
 /// The database's. What is wrong with the chain is no error, but what was asked for.
 pub(crate) async fn verify_chain(app: &App, witness: Option<Witness>) -> Result<Verified, Failure> {
     let mut tx = app.db.glance().await?;
-    // A head that cannot be read is none.
-    let signed: Option<SignedHead> = chain_store::find_head(&mut tx).await.or_else(|error| match error {
-        StorageError::Corrupt { .. } => Ok(None),
-        other => Err(other),
-    })?;
+    let signed = readable_head(&mut tx).await?;
     let end = signed.map_or(i64::MAX, |signed| signed.head.seq);
     let mut walk = Walk::new(witness);
     let (mut after, mut sealed) = (i64::MIN, 0);
@@ -84,7 +88,7 @@ pub(crate) async fn verify_chain(app: &App, witness: Option<Witness>) -> Result<
             (after, sealed) = (seq, sealed + 1);
         }
     }
-    if signed.is_none() && sealed > 0 && chain_store::find_head(&mut tx).await?.is_some() {
+    if signed.is_none() && sealed > 0 && readable_head(&mut tx).await?.is_some() {
         // The first rows were sealed while this looked.
         drop(tx);
         return Box::pin(verify_chain(app, witness)).await;
