@@ -45,6 +45,8 @@ pub(crate) struct App {
     pub(crate) status_lists: StatusLists,
     /// Under which names of erased accounts are remembered.
     pub(crate) name_key: SecretKey,
+    /// What finds and seals the answers to creations that may come again.
+    pub(crate) answers_key: SecretKey,
     /// Attempts of clients that come without an edge.
     pub(crate) limiter: Limiter,
     /// Calls to others.
@@ -89,6 +91,7 @@ impl App {
             status_key: master_key.derive("status lists"),
             status_lists: StatusLists::default(),
             name_key: master_key.derive("erased names"),
+            answers_key: master_key.derive("idempotent answers"),
             limiter: Limiter::new(limits, master_key.derive("limiter")),
             fetcher: Fetcher::new()?,
             public_url: config.public_url.clone(),

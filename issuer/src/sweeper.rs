@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::storage::StorageError;
-use crate::{accounts, edges, factors, limiter, revocations, sessions, tokens};
+use crate::{accounts, edges, factors, idempotency, limiter, revocations, sessions, tokens};
 use margrave_shared::time::UnixMs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,7 @@ pub(crate) async fn sweep(app: &App, now: UnixMs) -> Result<u64, StorageError> {
         let rows = factors::delete_dead(&mut tx, now, BATCH).await?
             + edges::delete_dead(&mut tx, now).await?
             + tokens::delete_dead(&mut tx, now, BATCH).await?
+            + idempotency::delete_dead(&mut tx, now, BATCH).await?
             + sessions::delete_dead(&mut tx, now, BATCH).await?
             + revocations::store::delete_dead(&mut tx, now, BATCH).await?;
         tx.commit().await?;

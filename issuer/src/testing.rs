@@ -5,15 +5,20 @@ use crate::app::App;
 use crate::applications::{Class, create_application};
 use crate::clock::Clock;
 use crate::config::{Config, PasswordConfig};
+use crate::factors::verify_credentials;
+use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::merchants::{Merchant, MerchantSettings, NewMerchant, Service, create_merchant};
+use crate::oauth;
 use crate::sessions::{Session, find_session};
 use crate::storage::Db;
 use crate::tokens::find_refresh;
+use margrave_shared::form::Form;
 use margrave_shared::id::ClientId;
 use margrave_shared::permission::parse_scope;
 use margrave_shared::secret::{SecretKey, SecretText, secret_hash};
-use margrave_shared::wire::token::TokenResponse;
+use margrave_shared::wire::credentials::CredentialsRequest;
+use margrave_shared::wire::token::{FACTORS_GRANT, TokenResponse};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -67,7 +72,12 @@ impl World {
             settings: MerchantSettings::default(),
         };
         let merchant = create_merchant(&app, new, "operator", &caller).await.unwrap();
-        let application = create_application(&app, &merchant.id, "App", Class::Web, &caller).await.unwrap();
+        let mut tx = app.db.begin().await.unwrap();
+        let application =
+            create_application(&app, &mut tx, &merchant.id, "App", Class::Web, "operator", &caller)
+                .await
+                .unwrap();
+        tx.commit().await.unwrap();
         let new = NewAccount { username: "Alice".into(), password: Some(SecretText::new(PASSWORD.into())) };
         create_account(&app, &merchant.id, new, "operator", &caller).await.unwrap();
         Self { app, merchant, client: application.id, clock, config }
@@ -83,6 +93,33 @@ impl World {
         let app = start(&self.config, db, &self.clock).await;
         let (merchant, client) = (self.merchant.clone(), self.client.clone());
         Self { app, merchant, client, clock: Arc::clone(&self.clock), config: self.config.clone() }
+    }
+
+    /// A whole login with [`PASSWORD`].
+    pub(crate) async fn log_in(&self, username: &str) -> Result<TokenResponse, Failure> {
+        let request = CredentialsRequest {
+            login: username.to_owned(),
+            password: SecretText::new(PASSWORD.to_owned()),
+            merchant_id: self.merchant.id.clone(),
+        };
+        let proven = verify_credentials(&self.app, &request, &Caller::default()).await?;
+        let form = [("client_id", self.client.as_str()), ("security_tokens", &proven.security_token)];
+        self.exchange(FACTORS_GRANT, &form).await
+    }
+
+    /// The next tokens of a session.
+    pub(crate) async fn refresh(&self, answer: &TokenResponse) -> Result<TokenResponse, Failure> {
+        let token = answer.refresh_token.as_deref().unwrap();
+        self.exchange("refresh_token", &[("client_id", self.client.as_str()), ("refresh_token", token)]).await
+    }
+
+    async fn exchange(&self, grant_type: &str, members: &[(&str, &str)]) -> Result<TokenResponse, Failure> {
+        let mut body = format!("grant_type={grant_type}");
+        for (name, value) in members {
+            body = format!("{body}&{name}={value}");
+        }
+        let form = Form::parse(body.as_bytes()).unwrap();
+        oauth::exchange(&self.app, &form, &Caller::default()).await
     }
 
     /// The stored session behind an answer of the token endpoint.

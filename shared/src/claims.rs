@@ -67,6 +67,7 @@ impl Serialize for Subject {
 
 /// The limits of a session as tokens carry them (`session`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SessionLimits {
     /// Longest pause between two acts, in seconds; 0 = none.
     #[serde(rename = "idle")]

@@ -69,6 +69,9 @@ codes! {
     InvalidField = "invalid_field", 422, Never, "A member of the request has a value that cannot be used.";
     NotFound = "not_found", 404, Never, "There is nothing here.";
     Conflict = "conflict", 409, Never, "The state of the thing does not allow this.";
+    PreconditionFailed = "precondition_failed", 412, Never, "It has been changed meanwhile. Read it again and decide anew.";
+    PreconditionRequired = "precondition_required", 428, Never, "This change needs `If-Match` with the ETag that was read.";
+    IdempotencyKeyReused = "idempotency_key_reused", 422, Never, "This `Idempotency-Key` came with another request before.";
     MethodNotAllowed = "method_not_allowed", 405, Never, "This method is not allowed here.";
     PayloadTooLarge = "payload_too_large", 413, Never, "The request's body is too large.";
     UnsupportedMediaType = "unsupported_media_type", 415, Never, "The request's body is of a type that is not read here.";

@@ -42,6 +42,11 @@ impl Form {
         self.0.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.as_str())
     }
 
+    /// Every parameter, in the order they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The one spelling in which the edge passes a form on.
     pub fn print(&self) -> String {
         let mut out = String::new();

@@ -27,8 +27,11 @@ pub mod password;
 pub mod path;
 pub mod permission;
 pub mod revocation;
+pub mod role;
 pub mod route_policy;
 pub mod route_table;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod secret;
 pub mod session;
 pub mod time;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How somebody is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum UserType {
     /// Nobody in particular.

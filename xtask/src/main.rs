@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod edge_alone;
 mod fuzz;
+mod fuzz_api;
 mod issuer;
 mod origin;
 mod ports;
@@ -44,6 +45,8 @@ enum Command {
     Bench(bench::Options),
     /// Fuzz whatever parses what a stranger sends.
     Fuzz(fuzz::Options),
+    /// Try the issuer's API by its OpenAPI document, on both databases (schemathesis, which needs Python 3).
+    FuzzApi(fuzz_api::Options),
     /// Build the Worker; `wrangler` runs this.
     BuildEdge,
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
             Command::Test(options) => test_command::run(&options).await,
             Command::Bench(options) => bench::run(&options).await,
             Command::Fuzz(options) => fuzz::run(&options).await,
+            Command::FuzzApi(options) => fuzz_api::run(&options).await,
             Command::BuildEdge => tools::Tools::ensure().await?.build_edge(tools::EdgeBuild::Release).await,
         }
     };

@@ -1,7 +1,7 @@
 //! Making an account through a merchant (C4).
 
 use super::erase::is_erased_name;
-use super::{Account, store};
+use super::{Account, AccountSettings, store};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -74,6 +74,8 @@ pub(crate) async fn create_account(
         x_address,
         generation: 0,
         device_generation: 0,
+        settings: AccountSettings::default(),
+        version: 0,
         created_at: now,
         disabled_at: None,
         audit_key: Some(audit_key),

@@ -5,21 +5,25 @@ mod create;
 mod devices;
 mod erase;
 pub(crate) mod routes;
+mod settings;
 mod store;
 
 pub(crate) use audit_key::give_audit_keys;
 pub(crate) use create::{NewAccount, create_account};
 pub(crate) use devices::{device_standing, forget_account_devices};
 pub(crate) use erase::erase;
+pub(crate) use settings::AccountSettings;
 pub(crate) use store::{
-    add_failure, disable_account, find_account, find_audit_key, find_by_login, find_by_merchant,
-    forget_devices, raise_generation, reset_failures,
+    Filter, add_failure, disable_account, enable_account, find_account, find_audit_key, find_by_login,
+    find_by_merchant, forget_devices, lock_accounts, raise_generation, raise_generations, raise_versions,
+    reset_failures, update_settings,
 };
 
 use crate::audit::Person;
 use margrave_shared::id::{AccountId, MerchantId};
 use margrave_shared::time::UnixMs;
 use margrave_shared::x_address::XAddress;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The most consecutive failures before an account can be reached by recovery only (NIST SP 800-63B-4 §3.2.2).
@@ -33,7 +37,7 @@ pub(crate) const MAX_FAILURES_WITH_SESSION: i64 = 95;
 pub(crate) const MAX_FAILURES_OF_STRANGERS: i64 = 90;
 
 /// An account.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Account {
     /// Its id.
     pub(crate) id: AccountId,
@@ -48,6 +52,12 @@ pub(crate) struct Account {
     /// Raised by whatever makes its known devices forgotten.
     #[serde(skip)]
     pub(crate) device_generation: i64,
+    /// What of it differs from its merchant's settings.
+    #[serde(skip)]
+    pub(crate) settings: AccountSettings,
+    /// Raised by every change of these.
+    #[serde(skip)]
+    pub(crate) version: i64,
     /// When it was made.
     pub(crate) created_at: UnixMs,
     /// Since when it is disabled.

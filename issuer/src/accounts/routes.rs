@@ -2,25 +2,54 @@
 
 use super::{NewAccount, create_account, device_standing, forget_account_devices};
 use crate::app::App;
+use crate::http::answer::json;
 use crate::http::attempt::attempt;
 use crate::http::bearer::{authenticate, authenticate_for};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
 use crate::http::to_edge::for_edge;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use margrave_shared::error::ErrorCode;
+use margrave_shared::id::{AccountId, MerchantId, SessionId};
 use margrave_shared::json::Json;
 use margrave_shared::limiter::drawing::Aim;
 use margrave_shared::permission::print_scope;
 use margrave_shared::secret::SecretText;
+use margrave_shared::user_type::UserType;
+use margrave_shared::x_address::XAddress;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::sync::Arc;
 
-/// A JSON answer.
-pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Response {
-    let text = serde_json::to_string(body).unwrap_or_default();
-    (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+/// An account to be made.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "it is the shape that the document shows; the body is read strictly by hand")]
+pub(crate) struct NewAccountBody {
+    username: String,
+    password: Option<String>,
+}
+
+/// An account that was made.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct MadeAccount {
+    account_id: AccountId,
+    x_address: XAddress,
+}
+
+/// Who somebody is.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Me<'a> {
+    account_id: &'a AccountId,
+    merchant_id: &'a MerchantId,
+    username: &'a str,
+    x_address: &'a XAddress,
+    sid: Option<&'a SessionId>,
+    user_type: Option<UserType>,
+    /// Separated by spaces.
+    permissions: String,
 }
 
 /// Makes an account through a merchant: `{username, password?}` → `201 {account_id, x_address}`.
@@ -45,23 +74,22 @@ pub(crate) async fn create(State(app): State<Arc<App>>, incoming: Incoming) -> R
     };
     let merchant = &presented.claims.merchant_id;
     let account = create_account(&app, merchant, new, &presented.actor(), &incoming.caller).await?;
-    let answer = serde_json::json!({ "account_id": account.id, "x_address": account.x_address });
-    Ok(json(StatusCode::CREATED, &answer))
+    Ok(json(StatusCode::CREATED, &MadeAccount { account_id: account.id, x_address: account.x_address }))
 }
 
 /// Who am I.
 pub(crate) async fn me(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, ApiError> {
     let presented = authenticate(&app, &incoming).await?;
     let account = presented.account.as_ref().ok_or(ApiError::new(ErrorCode::InsufficientPermission))?;
-    let answer = serde_json::json!({
-        "account_id": account.id,
-        "merchant_id": account.merchant_id,
-        "username": account.username,
-        "x_address": account.x_address,
-        "sid": presented.claims.sid,
-        "user_type": presented.claims.user_type,
-        "permissions": print_scope(&presented.claims.scope),
-    });
+    let answer = Me {
+        account_id: &account.id,
+        merchant_id: &account.merchant_id,
+        username: &account.username,
+        x_address: &account.x_address,
+        sid: presented.claims.sid.as_ref(),
+        user_type: presented.claims.user_type,
+        permissions: print_scope(&presented.claims.scope),
+    };
     Ok(json(StatusCode::OK, &answer))
 }
 

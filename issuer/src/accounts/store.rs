@@ -1,11 +1,12 @@
 //! The accounts' SQL.
 
-use super::Account;
+use super::{Account, AccountSettings};
 use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::id::{AccountId, MerchantId};
 use margrave_shared::login::{Login, Username};
 use margrave_shared::time::UnixMs;
 use margrave_shared::x_address::XAddress;
+use sqlx::QueryBuilder;
 
 const INSERT_ADDRESS: &str =
     "INSERT INTO x_addresses (address, kind, account_id, created_at) VALUES ($1, 'personal', $2, $3)";
@@ -13,23 +14,24 @@ const INSERT: &str = "INSERT INTO accounts
     (id, merchant_id, username, username_key, x_address, generation, failures, created_at, audit_key)
     VALUES ($1, $2, $3, $4, $5, 0, 0, $6, $7)";
 const FIND: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at, settings, version
     FROM accounts WHERE id = $1";
 const FIND_BY_USERNAME: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at, settings, version
     FROM accounts WHERE username_key = $1";
 const FIND_BY_X_ADDRESS: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at, settings, version
     FROM accounts WHERE x_address = $1";
-const FIND_BY_MERCHANT: &str =
-    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at
-    FROM accounts WHERE merchant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 const ADD_FAILURE: &str = "UPDATE accounts SET failures = failures + 1 WHERE id = $1 AND failures < $2";
 const RESET_FAILURES: &str = "UPDATE accounts SET failures = 0 WHERE id = $1 AND failures > 0";
 const RAISE_GENERATION: &str =
     "UPDATE accounts SET generation = generation + 1 WHERE id = $1 RETURNING generation";
 const FORGET_DEVICES: &str = "UPDATE accounts SET device_generation = device_generation + 1 WHERE id = $1";
 const DISABLE: &str = "UPDATE accounts SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL";
+const ENABLE: &str =
+    "UPDATE accounts SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL AND erased_at IS NULL";
+const CHANGE_SETTINGS: &str =
+    "UPDATE accounts SET settings = $2, version = version + 1 WHERE id = $1 AND version = $3";
 
 const FIND_AUDIT_KEY: &str = "SELECT audit_key FROM accounts WHERE id = $1";
 const FIND_WITHOUT_AUDIT_KEY: &str = "SELECT id FROM accounts WHERE audit_key IS NULL LIMIT $1";
@@ -51,12 +53,13 @@ const ALL: &[&str] = &[
     FIND,
     FIND_BY_USERNAME,
     FIND_BY_X_ADDRESS,
-    FIND_BY_MERCHANT,
     ADD_FAILURE,
     RESET_FAILURES,
     RAISE_GENERATION,
     FORGET_DEVICES,
     DISABLE,
+    ENABLE,
+    CHANGE_SETTINGS,
     FIND_AUDIT_KEY,
     FIND_WITHOUT_AUDIT_KEY,
     GIVE_AUDIT_KEY,
@@ -79,6 +82,8 @@ struct Row {
     disabled_at: Option<i64>,
     audit_key: Option<Vec<u8>>,
     erased_at: Option<i64>,
+    settings: String,
+    version: i64,
 }
 
 impl TryFrom<Row> for Account {
@@ -92,6 +97,8 @@ impl TryFrom<Row> for Account {
             x_address: XAddress::parse(&row.x_address).map_err(|_| corrupt("x_address"))?,
             generation: row.generation,
             device_generation: row.device_generation,
+            settings: serde_json::from_str(&row.settings).map_err(|_| corrupt("settings"))?,
+            version: row.version,
             created_at: UnixMs(row.created_at),
             disabled_at: row.disabled_at.map(UnixMs),
             audit_key: row.audit_key,
@@ -151,20 +158,109 @@ pub(crate) async fn find_by_login(tx: &mut Tx, login: &Login) -> Result<Option<A
     }
 }
 
+/// Which of a merchant's accounts are looked for; what is not set is any.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    /// A username in its normal form.
+    pub(crate) username_key: Option<String>,
+    /// An X-address.
+    pub(crate) x_address: Option<String>,
+    /// Whether it is disabled.
+    pub(crate) disabled: Option<bool>,
+    /// A role that it has.
+    pub(crate) role: Option<String>,
+}
+
 /// A merchant's accounts after an id.
 pub(crate) async fn find_by_merchant(
     tx: &mut Tx,
     merchant: &MerchantId,
+    filter: &Filter,
     after: &str,
     limit: i64,
 ) -> Result<Vec<Account>, StorageError> {
-    let rows: Vec<Row> = on_tx!(tx, c => sqlx::query_as(FIND_BY_MERCHANT)
-        .bind(merchant.as_str())
-        .bind(after)
-        .bind(limit)
-        .fetch_all(c)
-        .await)?;
+    let rows: Vec<Row> = on_tx!(tx, c => {
+        let mut query = QueryBuilder::new(
+            "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, \
+             audit_key, erased_at, settings, version FROM accounts WHERE merchant_id = ",
+        );
+        query.push_bind(merchant.as_str()).push(" AND id > ").push_bind(after);
+        let texts = [
+            (" AND username_key = ", filter.username_key.as_deref()),
+            (" AND x_address = ", filter.x_address.as_deref()),
+        ];
+        for (condition, value) in texts {
+            if let Some(value) = value {
+                query.push(condition).push_bind(value);
+            }
+        }
+        match filter.disabled {
+            Some(true) => { query.push(" AND disabled_at IS NOT NULL"); }
+            Some(false) => { query.push(" AND disabled_at IS NULL"); }
+            None => {}
+        }
+        if let Some(role) = filter.role.as_deref() {
+            query
+                .push(" AND id IN (SELECT account_id FROM account_roles WHERE merchant_id = ")
+                .push_bind(merchant.as_str())
+                .push(" AND role = ")
+                .push_bind(role)
+                .push(")");
+        }
+        query.push(" ORDER BY id LIMIT ").push_bind(limit);
+        query.build_query_as().fetch_all(c).await
+    })?;
     rows.into_iter().map(Account::try_from).collect()
+}
+
+/// Locks accounts in the order of their ids until the transaction ends, so that who locks several never waits in a circle. On
+/// SQLite a transaction that writes is alone.
+pub(crate) async fn lock_accounts(tx: &mut Tx, ids: &[AccountId]) -> Result<(), StorageError> {
+    let Tx::Postgres(inner) = tx else { return Ok(()) };
+    let mut query = QueryBuilder::new("SELECT id FROM accounts WHERE id IN (");
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(id.as_str());
+    }
+    query.push(") ORDER BY id FOR UPDATE");
+    query.build().persistent(false).execute(&mut **inner).await?;
+    Ok(())
+}
+
+/// Raises the version of many.
+pub(crate) async fn raise_versions(tx: &mut Tx, ids: &[AccountId]) -> Result<(), StorageError> {
+    for some in ids.chunks(500) {
+        on_tx!(tx, c => {
+            let mut query = QueryBuilder::new("UPDATE accounts SET version = version + 1 WHERE id IN (");
+            let mut list = query.separated(", ");
+            for id in some {
+                list.push_bind(id.as_str());
+            }
+            query.push(")");
+            query.build().persistent(false).execute(c).await.map(|_| ())
+        })?;
+    }
+    Ok(())
+}
+
+/// Raises the generation of many; gives the new ones.
+pub(crate) async fn raise_generations(
+    tx: &mut Tx,
+    ids: &[AccountId],
+) -> Result<Vec<(AccountId, i64)>, StorageError> {
+    let rows: Vec<(String, i64)> = on_tx!(tx, c => {
+        let mut query = QueryBuilder::new("UPDATE accounts SET generation = generation + 1 WHERE id IN (");
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(id.as_str());
+        }
+        query.push(") RETURNING id, generation");
+        query.build_query_as().persistent(false).fetch_all(c).await
+    })?;
+    let corrupt = |_| StorageError::Corrupt { table: "accounts", column: "id" };
+    rows.into_iter()
+        .map(|(id, generation)| Ok((AccountId::parse(&id).map_err(corrupt)?, generation)))
+        .collect()
 }
 
 /// Counts one more consecutive wrong password and locks the row; `false` when there were so many already.
@@ -197,6 +293,32 @@ pub(crate) async fn disable_account(tx: &mut Tx, id: &AccountId, now: UnixMs) ->
     on_tx!(tx, c => sqlx::query(DISABLE)
         .bind(id.as_str())
         .bind(now.0)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+/// Opens a disabled account; `false` when it is not, or is erased.
+pub(crate) async fn enable_account(tx: &mut Tx, id: &AccountId) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(ENABLE)
+        .bind(id.as_str())
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+/// Changes an account's settings; `false` when it is of another version.
+pub(crate) async fn update_settings(
+    tx: &mut Tx,
+    id: &AccountId,
+    settings: &AccountSettings,
+    version: i64,
+) -> Result<bool, StorageError> {
+    let text = serde_json::to_string(settings).unwrap_or_else(|_| "{}".to_owned());
+    on_tx!(tx, c => sqlx::query(CHANGE_SETTINGS)
+        .bind(id.as_str())
+        .bind(text)
+        .bind(version)
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))

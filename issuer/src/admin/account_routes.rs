@@ -1,21 +1,39 @@
 //! Accounts in the administration.
 
-use super::authorize::{Act, Administrator, Realm, authorize};
-use super::routes::{page, path_id};
-use super::{disable_account, end_account_sessions};
-use crate::accounts::routes::json;
-use crate::accounts::{Account, find_account, find_by_merchant};
+use super::asked::{Query, audited, next_of, path_id};
+use super::authorize::{Administrator, Realm, authorize};
+use super::{disable_account, enable_account, end_account_sessions, reset_account_failures};
+use crate::accounts::{Account, Filter, find_account, find_by_merchant, forget_account_devices};
 use crate::app::App;
+use crate::http::answer::{json, version_to_change, versioned};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
-use crate::sessions::{end_session, find_by_account};
+use crate::http::operation::Act;
+use crate::permissions::{AccountRights, change_rights, find_rights};
+use crate::sessions::{Session, end_session, find_by_account};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{AccountId, MerchantId, SessionId};
-use serde_json::json as value;
+use margrave_shared::login::Login;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::sync::Arc;
+
+/// A page of accounts.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct AccountPage {
+    accounts: Vec<Account>,
+    /// `after` of the next page, where there is one.
+    next: Option<String>,
+}
+
+/// An account's sessions that have not ended.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Sessions {
+    sessions: Vec<Session>,
+}
 
 /// Finds the account and judges the administrator by its merchant. Of a foreign merchant and unknown are one.
 async fn account_for(
@@ -24,10 +42,10 @@ async fn account_for(
     id: &str,
     act: Act,
 ) -> Result<(Account, Administrator), ApiError> {
-    let id = path_id(id, AccountId::parse)?;
-    let mut tx = app.db.read().await?;
-    let account = find_account(&mut tx, &id).await?;
-    drop(tx);
+    let account = match AccountId::parse(id) {
+        Ok(id) => find_account(&mut app.db.glance().await?, &id).await?,
+        Err(_) => None,
+    };
     match account {
         Some(account) => {
             let administrator = authorize(app, incoming, Realm::Merchant(&account.merchant_id), act).await?;
@@ -49,10 +67,19 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let merchant = path_id(&merchant, MerchantId::parse)?;
     authorize(&app, &incoming, Realm::Merchant(&merchant), Act::Read).await?;
-    let page = page(&incoming)?;
+    let query = Query::read(&incoming, &["after", "limit", "login", "role", "disabled"])?;
+    let limit = query.limit()?;
+    let (username_key, x_address) = match query.text("login").map(Login::parse) {
+        None => (None, None),
+        Some(Login::Username(key)) => (Some(key), None),
+        Some(Login::XAddress(address)) => (None, Some(address.to_string())),
+    };
+    let role = query.text("role").map(str::to_owned);
+    let filter = Filter { username_key, x_address, disabled: query.parsed("disabled")?, role };
     let mut tx = app.db.read().await?;
-    let accounts = find_by_merchant(&mut tx, &merchant, &page.after, page.limit).await?;
-    Ok(json(StatusCode::OK, &value!({ "accounts": accounts })))
+    let accounts = find_by_merchant(&mut tx, &merchant, &filter, query.after(), limit).await?;
+    let next = next_of(&accounts, limit, |account| account.id.to_string());
+    Ok(json(StatusCode::OK, &AccountPage { accounts, next }))
 }
 
 /// `GET /accounts/{account}`
@@ -76,6 +103,70 @@ pub(super) async fn disable(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// `POST /accounts/{account}/enable` → `204`
+pub(super) async fn enable(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    incoming: Incoming,
+) -> Result<StatusCode, ApiError> {
+    let (account, administrator) = account_for(&app, &incoming, &id, Act::Write).await?;
+    enable_account(&app, &account.id, &administrator.actor(), &incoming.caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /accounts/{account}/reset-failures` → `204`
+pub(super) async fn reset_failures(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    incoming: Incoming,
+) -> Result<StatusCode, ApiError> {
+    let (account, administrator) = account_for(&app, &incoming, &id, Act::Write).await?;
+    reset_account_failures(&app, &account.id, &administrator.actor(), &incoming.caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /accounts/{account}/rights`
+pub(super) async fn rights(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    incoming: Incoming,
+) -> Result<Response, ApiError> {
+    let (account, _) = account_for(&app, &incoming, &id, Act::Read).await?;
+    shown_rights(&app, &account).await
+}
+
+async fn shown_rights(app: &App, account: &Account) -> Result<Response, ApiError> {
+    let rights = find_rights(&mut app.db.glance().await?, account).await?;
+    Ok(versioned(json(StatusCode::OK, &rights), account.version))
+}
+
+/// `PUT /accounts/{account}/rights {roles, settings}`
+pub(super) async fn set_rights(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    incoming: Incoming,
+) -> Result<Response, ApiError> {
+    let (account, administrator) = account_for(&app, &incoming, &id, Act::Write).await?;
+    let version = version_to_change(&incoming)?;
+    let rights: AccountRights = incoming.read()?;
+    let actor = administrator.actor();
+    let giver = administrator.giver(&app, &account.merchant_id, &actor).await?;
+    let changed = change_rights(&app, &account.id, &rights, version, giver, &incoming.caller).await;
+    let account = audited(&app, &incoming, &administrator, changed).await?;
+    shown_rights(&app, &account).await
+}
+
+/// `DELETE /accounts/{account}/devices` → `204`: no device that was known counts any more.
+pub(super) async fn forget_devices(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    incoming: Incoming,
+) -> Result<StatusCode, ApiError> {
+    let (account, administrator) = account_for(&app, &incoming, &id, Act::Write).await?;
+    forget_account_devices(&app, &account.id, &administrator.actor(), &incoming.caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// `GET /accounts/{account}/sessions`
 pub(super) async fn sessions(
     State(app): State<Arc<App>>,
@@ -83,9 +174,8 @@ pub(super) async fn sessions(
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
     let (account, _) = account_for(&app, &incoming, &id, Act::Read).await?;
-    let mut tx = app.db.read().await?;
-    let sessions = find_by_account(&mut tx, &account.id).await?;
-    Ok(json(StatusCode::OK, &value!({ "sessions": sessions })))
+    let sessions = find_by_account(&mut app.db.read().await?, &account.id).await?;
+    Ok(json(StatusCode::OK, &Sessions { sessions }))
 }
 
 /// `DELETE /accounts/{account}/sessions` → `204`: every session and token of the account ends.

@@ -1,27 +1,53 @@
 //! The audit in the administration.
 
-use super::authorize::{Act, Realm, authorize};
-use super::routes::{page_limit, path_id, query_of};
-use crate::accounts::routes::json;
+use super::asked::{Query, next_of, path_id};
+use super::authorize::{Realm, authorize};
 use crate::app::App;
-use crate::audit::{Filter, find_entries, verify_chain};
+use crate::audit::{Filter, Found, find_entries, verify_chain};
+use crate::http::answer::json;
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
+use crate::http::operation::Act;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use margrave_shared::audit::Witness;
+use margrave_shared::audit::{Finding, Head, Witness};
 use margrave_shared::error::ErrorCode;
-use margrave_shared::form::Form;
 use margrave_shared::id::MerchantId;
-use serde_json::json as value;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::sync::Arc;
+
+/// A page of entries.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct EntryPage {
+    entries: Vec<Found>,
+    /// `after` of the next page, where there is one.
+    next: Option<String>,
+}
+
+/// What a verification says.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Verification {
+    ok: bool,
+    /// The end of the chain.
+    head: Option<String>,
+    sealed: i64,
+    unsealed: i64,
+    waiting_ms: i64,
+    problems: Vec<String>,
+    found: usize,
+}
+
+const KNOWN: &[&str] =
+    &["after", "limit", "act", "outcome", "reason", "actor", "subject", "request_id", "since", "until"];
 
 /// `GET /audit`: every entry, the newest first.
 pub(super) async fn all(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, ApiError> {
     authorize(&app, &incoming, Realm::Platform, Act::Read).await?;
-    let query = query_of(&incoming)?;
-    let merchant = query.get("merchant").map(MerchantId::parse).transpose();
+    let known: Vec<&str> = KNOWN.iter().copied().chain(["merchant"]).collect();
+    let query = Query::read(&incoming, &known)?;
+    let merchant = query.text("merchant").map(MerchantId::parse).transpose();
     let merchant = merchant.map_err(|_| ApiError::new(ErrorCode::InvalidRequest))?;
     search(&app, &query, merchant).await
 }
@@ -34,59 +60,54 @@ pub(super) async fn of_merchant(
 ) -> Result<Response, ApiError> {
     let merchant = path_id(&merchant, MerchantId::parse)?;
     authorize(&app, &incoming, Realm::Merchant(&merchant), Act::Read).await?;
-    search(&app, &query_of(&incoming)?, Some(merchant)).await
+    search(&app, &Query::read(&incoming, KNOWN)?, Some(merchant)).await
 }
 
-async fn search(app: &App, query: &Form, merchant: Option<MerchantId>) -> Result<Response, ApiError> {
-    // PostgreSQL has no text with it.
-    let text = |name: &str| match query.get(name) {
-        Some(text) if text.contains('\0') => Err(ApiError::new(ErrorCode::InvalidRequest)),
-        text => Ok(text.map(str::to_owned)),
-    };
+async fn search(app: &App, query: &Query, merchant: Option<MerchantId>) -> Result<Response, ApiError> {
+    let text = |name: &str| query.text(name).map(str::to_owned);
     let filter = Filter {
         merchant,
-        act: text("act")?,
-        outcome: text("outcome")?,
-        reason: text("reason")?,
-        actor: text("actor")?,
-        subject: text("subject")?,
-        request_id: text("request_id")?,
-        since: instant(query, "since")?,
-        until: instant(query, "until")?,
+        act: text("act"),
+        outcome: text("outcome"),
+        reason: text("reason"),
+        actor: text("actor"),
+        subject: text("subject"),
+        request_id: text("request_id"),
+        since: query.parsed("since")?,
+        until: query.parsed("until")?,
         after: after(query)?,
     };
-    let limit = page_limit(query)?;
+    let limit = query.limit()?;
     let _place = app.audit.reader().ok_or(ApiError::new(ErrorCode::Overloaded))?;
-    let mut tx = app.db.read().await?;
-    let entries = find_entries(&mut tx, &filter, limit).await?;
-    let is_full = entries.len() as i64 == limit;
-    let next = entries.last().filter(|_| is_full).map(|last| format!("{}:{}", last.at, last.id));
-    Ok(json(StatusCode::OK, &value!({ "entries": entries, "next": next })))
-}
-
-/// Unix milliseconds.
-fn instant(query: &Form, name: &str) -> Result<Option<i64>, ApiError> {
-    let number = query.get(name).map(str::parse).transpose();
-    number.map_err(|_| ApiError::new(ErrorCode::InvalidRequest))
+    let entries = find_entries(&mut app.db.read().await?, &filter, limit).await?;
+    let next = next_of(&entries, limit, |last| format!("{}:{}", last.at, last.id));
+    Ok(json(StatusCode::OK, &EntryPage { entries, next }))
 }
 
 /// `next` of the page before.
-fn after(query: &Form) -> Result<Option<(i64, String)>, ApiError> {
-    let Some(text) = query.get("after") else { return Ok(None) };
-    let place = text.split_once(':').and_then(|(at, id)| {
-        let at = at.parse().ok()?;
-        (!id.contains('\0')).then(|| (at, id.to_owned()))
-    });
+fn after(query: &Query) -> Result<Option<(i64, String)>, ApiError> {
+    let Some(text) = query.text("after") else { return Ok(None) };
+    let place = text.split_once(':').and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())));
     place.map(Some).ok_or(ApiError::new(ErrorCode::InvalidRequest))
 }
 
 /// `GET /audit/verify?head=SEQ:HASH`: whether every entry is as it was sealed.
 pub(super) async fn verify(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, ApiError> {
     authorize(&app, &incoming, Realm::Platform, Act::Read).await?;
-    let witness = match query_of(&incoming)?.get("head") {
+    let witness = match Query::read(&incoming, &["head"])?.text("head") {
         None => None,
         Some(text) => Some(Witness::parse(text).ok_or(ApiError::new(ErrorCode::InvalidRequest))?),
     };
     let _place = app.audit.reader().ok_or(ApiError::new(ErrorCode::Overloaded))?;
-    Ok(json(StatusCode::OK, &verify_chain(&app, witness).await?.to_json()))
+    let verified = verify_chain(&app, witness).await?;
+    let verification = Verification {
+        ok: verified.found == 0,
+        head: verified.head.as_ref().map(Head::print),
+        sealed: verified.sealed,
+        unsealed: verified.unsealed,
+        waiting_ms: verified.waiting_ms,
+        problems: verified.findings.iter().map(Finding::print).collect(),
+        found: verified.found,
+    };
+    Ok(json(StatusCode::OK, &verification))
 }

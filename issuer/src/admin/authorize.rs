@@ -6,29 +6,13 @@ use crate::audit::Entry;
 use crate::http::bearer::authenticate;
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
+use crate::http::operation::Act;
 use crate::merchants::find_merchant;
+use crate::permissions::Giver;
 use crate::tokens::Presented;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::MerchantId;
 use margrave_shared::permission::{Permission, holds};
-
-/// What kind of act it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Act {
-    /// Looking.
-    Read,
-    /// Changing.
-    Write,
-}
-
-impl Act {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-        }
-    }
-}
 
 /// Whose things.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +34,18 @@ impl Administrator {
     /// Who acts, for the audit.
     pub(crate) fn actor(&self) -> String {
         self.presented.actor()
+    }
+
+    /// Them as somebody who gives rights within a merchant.
+    pub(crate) async fn giver<'a>(
+        &'a self,
+        app: &App,
+        merchant: &MerchantId,
+        actor: &'a str,
+    ) -> Result<Giver<'a>, ApiError> {
+        let merchant = find_merchant(&mut app.db.glance().await?, merchant).await?;
+        let merchant = merchant.ok_or(ApiError::new(ErrorCode::NotFound))?;
+        Ok(Giver { actor, scope: &self.presented.claims.scope, of_platform: merchant.platform_at.is_some() })
     }
 }
 

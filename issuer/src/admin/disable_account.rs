@@ -41,6 +41,30 @@ pub(crate) async fn disable_account(
     Ok(())
 }
 
+/// Opens a disabled account. Its tokens and sessions stay ended.
+///
+/// # Errors
+/// `not_found`; `conflict` when it is not disabled, or is erased.
+pub(crate) async fn enable_account(
+    app: &App,
+    id: &AccountId,
+    actor: &str,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let account = existing(&mut tx, id).await?;
+    if !accounts::enable_account(&mut tx, id).await? {
+        return Err(Failure::denied(ErrorCode::Conflict, "not_disabled"));
+    }
+    let entry = Entry::done("account.enable")
+        .merchant(&account.merchant_id)
+        .actor(actor)
+        .subject(format!("account:{id}"));
+    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    Ok(tx.commit().await?)
+}
+
 /// Ends every session and token of an account.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! `/healthz`, `/readyz` and `/api/version`.
 
-use crate::accounts::routes::json;
 use crate::app::App;
+use crate::http::answer::json;
 use crate::http::bearer::authenticate;
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
@@ -10,6 +10,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use margrave_shared::error::ErrorCode;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::sync::Arc;
 
 /// The process runs.
@@ -26,8 +28,14 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, 
     Ok("ready")
 }
 
+/// The program's version.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Version {
+    version: &'static str,
+}
+
 /// The version, for authorised callers only (L1).
 pub(crate) async fn version(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, ApiError> {
     authenticate(&app, &incoming).await?;
-    Ok(json(StatusCode::OK, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })))
+    Ok(json(StatusCode::OK, &Version { version: env!("CARGO_PKG_VERSION") }))
 }

@@ -1,51 +1,69 @@
 //! Merchant keys in the administration.
 
-use super::authorize::{Act, Administrator, Realm, authorize};
-use super::routes::path_id;
-use crate::accounts::routes::json;
+use super::asked::{Begun, Query, audited, begin, created, next_of, path_id};
+use super::authorize::{Administrator, Realm, authorize};
 use crate::app::App;
+use crate::failure::Failure;
+use crate::http::answer::json;
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
-use crate::merchants::{IssuedKey, NewKey, create_key, find_keys, revoke_key, rotate_key};
+use crate::http::operation::Act;
+use crate::merchants::{
+    IssuedKey, MerchantKey, NewKey, create_key_in, find_key, find_keys_after, revoke_key, rotate_key_in,
+};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{KeyId, MerchantId};
-use margrave_shared::permission::{Permission, holds};
+use margrave_shared::permission::Permission;
+use margrave_shared::role::beyond_the_giver;
 use margrave_shared::time::UnixMs;
-use serde::Deserialize;
-use serde_json::json as value;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-#[derive(Deserialize)]
+/// A key to be made.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+pub(super) struct KeyBody {
+    #[schemars(length(min = 1))]
     permissions: BTreeSet<Permission>,
     /// Unix seconds.
     #[serde(default)]
     expires_at: Option<i64>,
 }
 
-fn issued(key: &IssuedKey) -> Response {
-    let body = value!({
-        "key_id": key.key_id,
-        "secret": key.secret.expose(),
-        "expires_at": key.expires_at.map(UnixMs::seconds),
-    });
-    json(StatusCode::CREATED, &body)
+/// A page of keys.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct KeyPage {
+    keys: Vec<MerchantKey>,
+    /// `after` of the next page, where there is one.
+    next: Option<String>,
+}
+
+/// A new key; its secret is shown this once.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ShownKey {
+    key_id: KeyId,
+    secret: String,
+    /// Unix seconds.
+    expires_at: Option<i64>,
+}
+
+impl From<&IssuedKey> for ShownKey {
+    fn from(key: &IssuedKey) -> Self {
+        let expires_at = key.expires_at.map(UnixMs::seconds);
+        Self { key_id: key.key_id.clone(), secret: key.secret.expose().to_owned(), expires_at }
+    }
 }
 
 /// Nobody hands out what they do not hold.
-fn check_delegation(administrator: &Administrator, wanted: &BTreeSet<Permission>) -> Result<(), ApiError> {
-    let scope = &administrator.presented.claims.scope;
-    let privileged =
-        |p: &&Permission| p.as_str().starts_with("admin:") || p.as_str().starts_with("platform:");
-    if wanted.iter().filter(privileged).all(|p| holds(scope, p)) {
-        Ok(())
-    } else {
-        Err(ApiError::new(ErrorCode::InsufficientPermission))
+fn check_delegation(administrator: &Administrator, wanted: &BTreeSet<Permission>) -> Result<(), Failure> {
+    match beyond_the_giver(&administrator.presented.claims.scope, &BTreeSet::new(), wanted) {
+        None => Ok(()),
+        Some(_) => Err(Failure::denied(ErrorCode::InsufficientPermission, "gives_what_is_not_held")),
     }
 }
 
@@ -57,8 +75,11 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let id = path_id(&id, MerchantId::parse)?;
     authorize(&app, &incoming, Realm::Merchant(&id), Act::Read).await?;
-    let mut tx = app.db.read().await?;
-    Ok(json(StatusCode::OK, &value!({ "keys": find_keys(&mut tx, &id).await? })))
+    let query = Query::read(&incoming, &["after", "limit"])?;
+    let limit = query.limit()?;
+    let keys = find_keys_after(&mut app.db.read().await?, &id, query.after(), limit).await?;
+    let next = next_of(&keys, limit, |key| key.key_id.to_string());
+    Ok(json(StatusCode::OK, &KeyPage { keys, next }))
 }
 
 /// `POST /merchants/{merchant}/keys {permissions, expires_at}` → `201 {key_id, secret}`, once.
@@ -69,12 +90,18 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let id = path_id(&id, MerchantId::parse)?;
     let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
-    incoming.json()?;
-    let body: CreateBody =
-        serde_json::from_slice(&incoming.body).map_err(|_| ApiError::new(ErrorCode::InvalidField))?;
-    check_delegation(&administrator, &body.permissions)?;
+    let body: KeyBody = incoming.read()?;
+    let may = check_delegation(&administrator, &body.permissions);
+    audited(&app, &incoming, &administrator, may).await?;
     let new = NewKey { permissions: body.permissions, expires_at: body.expires_at.map(UnixMs::from_seconds) };
-    Ok(issued(&create_key(&app, &id, &new, &administrator.actor(), &incoming.caller).await?))
+    let actor = administrator.actor();
+    match begin(&app, &incoming, &actor).await? {
+        Begun::Again(answer) => Ok(answer),
+        Begun::New(mut tx, place) => {
+            let key = create_key_in(&app, &mut tx, &id, &new, &actor, &incoming.caller).await?;
+            created(&app, tx, &place, &ShownKey::from(&key), 0).await
+        }
+    }
 }
 
 /// `POST /merchants/{merchant}/keys/{key}/rotate` → `201 {key_id, secret}`; both live for the overlap.
@@ -84,15 +111,21 @@ pub(super) async fn rotate(
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
     let id = path_id(&id, MerchantId::parse)?;
-    let key = path_id(&key, KeyId::parse)?;
     let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
-    let mut tx = app.db.read().await?;
-    let held = find_keys(&mut tx, &id).await?.into_iter().find(|k| k.key_id == key);
-    drop(tx);
+    let key = path_id(&key, KeyId::parse)?;
+    let held = find_key(&mut app.db.read().await?, &key).await?.filter(|held| held.merchant_id == id);
     // Rotating shows a secret with the old key's rights: the same rule as for making one.
     let held = held.ok_or(ApiError::new(ErrorCode::NotFound))?;
-    check_delegation(&administrator, &held.permissions)?;
-    Ok(issued(&rotate_key(&app, &id, &key, &administrator.actor(), &incoming.caller).await?))
+    let may = check_delegation(&administrator, &held.permissions);
+    audited(&app, &incoming, &administrator, may).await?;
+    let actor = administrator.actor();
+    match begin(&app, &incoming, &actor).await? {
+        Begun::Again(answer) => Ok(answer),
+        Begun::New(mut tx, place) => {
+            let key = rotate_key_in(&app, &mut tx, &id, &key, &actor, &incoming.caller).await?;
+            created(&app, tx, &place, &ShownKey::from(&key), 0).await
+        }
+    }
 }
 
 /// `DELETE /merchants/{merchant}/keys/{key}` → `204`
@@ -102,8 +135,8 @@ pub(super) async fn revoke(
     incoming: Incoming,
 ) -> Result<StatusCode, ApiError> {
     let id = path_id(&id, MerchantId::parse)?;
-    let key = path_id(&key, KeyId::parse)?;
     let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let key = path_id(&key, KeyId::parse)?;
     revoke_key(&app, &id, &key, &administrator.actor(), &incoming.caller).await?;
     Ok(StatusCode::NO_CONTENT)
 }

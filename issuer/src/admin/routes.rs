@@ -1,73 +1,255 @@
 //! Every administrative route on one screen.
 
 use super::{
-    account_routes as account, audit_routes as audit, key_routes as key, merchant_routes as merchant,
-    signing_key_routes as signing,
+    account_routes as account, application_routes as application, audit_routes as audit, edge_routes as edge,
+    key_routes as key, merchant_routes as merchant, role_routes as role, signing_key_routes as signing,
 };
-use crate::app::App;
-use crate::http::error::ApiError;
-use crate::http::incoming::Incoming;
-use axum::Router;
-use axum::routing::{delete, get, post};
-use margrave_shared::error::ErrorCode;
-use margrave_shared::form::Form;
-use std::sync::Arc;
+use crate::accounts::Account;
+use crate::applications::Application;
+use crate::http::operation::Access::{Merchant, Platform};
+use crate::http::operation::Act::{Read, Write};
+use crate::http::operation::{Operation, Parameter, delete, get, post, put};
+use crate::permissions::{AccountRights, Role};
+
+const PAGE: &[Parameter] =
+    &[("after", "string", "`next` of the page before."), ("limit", "integer", "How many; by default 50.")];
+const DISABLED: &[Parameter] = &[("disabled", "boolean", "Only these, or only the others.")];
+const ACCOUNTS: &[Parameter] =
+    &[("login", "string", "A username or X-address."), ("role", "string", "A role that they have.")];
+const ENTRIES: &[Parameter] = &[
+    ("act", "string", "What was done or tried."),
+    ("outcome", "string", "`done` or `refused`."),
+    ("reason", "string", "Why it was refused."),
+    ("actor", "string", "Who did it."),
+    ("subject", "string", "To whom or what."),
+    ("request_id", "string", "The request."),
+    ("since", "integer", "Not before, in Unix milliseconds."),
+    ("until", "integer", "Before, in Unix milliseconds."),
+];
+const WITHIN: &[Parameter] = &[("merchant", "string", "Within this merchant.")];
+const HEAD: &[Parameter] = &[("head", "string", "A place that was written down before, as `SEQ:HASH`.")];
 
 /// `/admin/v1`
-pub(crate) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/merchants", get(merchant::list).post(merchant::create))
-        .route("/merchants/{merchant}", get(merchant::show))
-        .route("/merchants/{merchant}/disable", post(merchant::disable))
-        .route("/merchants/{merchant}/keys", get(key::list).post(key::create))
-        .route("/merchants/{merchant}/keys/{key}", delete(key::revoke))
-        .route("/merchants/{merchant}/keys/{key}/rotate", post(key::rotate))
-        .route("/merchants/{merchant}/accounts", get(account::list))
-        .route("/accounts/{account}", get(account::show))
-        .route("/accounts/{account}/disable", post(account::disable))
-        .route("/accounts/{account}/sessions", get(account::sessions).delete(account::end_all))
-        .route("/accounts/{account}/sessions/{sid}", delete(account::end_one))
-        .route("/merchants/{merchant}/audit", get(audit::of_merchant))
-        .route("/audit", get(audit::all))
-        .route("/audit/verify", get(audit::verify))
-        .route("/signing-keys", get(signing::list))
-        .route("/signing-keys/rotate", post(signing::rotate))
-        .route("/signing-keys/{kid}/retire", post(signing::retire))
-}
-
-/// An id in a path; what is none names nothing.
-pub(super) fn path_id<T, E>(text: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, ApiError> {
-    parse(text).map_err(|_| ApiError::new(ErrorCode::NotFound))
-}
-
-/// Where a page begins and how long it is.
-pub(super) struct Page {
-    /// The last id of the page before.
-    pub(super) after: String,
-    /// 1 to 200, by default 50.
-    pub(super) limit: i64,
-}
-
-/// Reads `after` and `limit` of a listing.
-pub(super) fn page(incoming: &Incoming) -> Result<Page, ApiError> {
-    let query = query_of(incoming)?;
-    Ok(Page { after: query.get("after").unwrap_or("").to_owned(), limit: page_limit(&query)? })
-}
-
-/// The query, read.
-pub(super) fn query_of(incoming: &Incoming) -> Result<Form, ApiError> {
-    Form::parse(incoming.uri.query().unwrap_or("").as_bytes())
-        .map_err(|_| ApiError::new(ErrorCode::InvalidRequest))
-}
-
-/// How many a page has: 1 to 200, by default 50.
-pub(super) fn page_limit(query: &Form) -> Result<i64, ApiError> {
-    match query.get("limit") {
-        None => Ok(50),
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|n| (1..=200).contains(n))
-            .ok_or(ApiError::new(ErrorCode::InvalidRequest)),
-    }
+pub(crate) fn operations() -> Vec<Operation> {
+    let operations = vec![
+        // Merchants.
+        get("/merchants", "listMerchants", merchant::list)
+            .says("List the merchants.")
+            .needs(Platform(Read))
+            .query(PAGE)
+            .query(DISABLED)
+            .answers::<merchant::MerchantPage>(200),
+        post("/merchants", "createMerchant", merchant::create)
+            .says("Make a merchant.")
+            .needs(Platform(Write))
+            .takes::<merchant::NewMerchantBody>()
+            .repeatable()
+            .answers::<merchant::MadeMerchant>(201),
+        get("/merchants/{merchant}", "showMerchant", merchant::show)
+            .says("Show a merchant.")
+            .needs(Merchant(Read))
+            .answers::<merchant::WholeMerchant>(200),
+        put("/merchants/{merchant}", "changeMerchant", merchant::change)
+            .says("Change a merchant's name and settings.")
+            .needs(Merchant(Write))
+            .takes::<merchant::MerchantBody>()
+            .versioned()
+            .answers::<merchant::WholeMerchant>(200),
+        put("/merchants/{merchant}/services", "changeServices", merchant::services)
+            .says("Give a merchant these services and no others.")
+            .needs(Platform(Write))
+            .takes::<merchant::ServicesBody>()
+            .versioned()
+            .answers::<merchant::WholeMerchant>(200),
+        post("/merchants/{merchant}/disable", "disableMerchant", merchant::disable)
+            .says("Disable a merchant and revoke its keys.")
+            .needs(Platform(Write))
+            .answers_as(204, ""),
+        delete("/merchants/{merchant}/sessions", "endMerchantSessions", merchant::end_sessions)
+            .says("End every session of every account of a merchant.")
+            .needs(Merchant(Write))
+            .answers::<merchant::EndedAccounts>(200),
+        // Keys.
+        get("/merchants/{merchant}/keys", "listKeys", key::list)
+            .says("List a merchant's keys.")
+            .needs(Merchant(Read))
+            .query(PAGE)
+            .answers::<key::KeyPage>(200),
+        post("/merchants/{merchant}/keys", "createKey", key::create)
+            .says("Make a key. Its secret is shown this once.")
+            .needs(Merchant(Write))
+            .takes::<key::KeyBody>()
+            .repeatable()
+            .answers::<key::ShownKey>(201),
+        post("/merchants/{merchant}/keys/{key}/rotate", "rotateKey", key::rotate)
+            .says("Make a successor of a key; the old one lives for another day.")
+            .needs(Merchant(Write))
+            .repeatable()
+            .answers::<key::ShownKey>(201),
+        delete("/merchants/{merchant}/keys/{key}", "revokeKey", key::revoke)
+            .says("Revoke a key at once.")
+            .needs(Merchant(Write))
+            .answers_as(204, ""),
+        // Roles.
+        get("/merchants/{merchant}/roles", "listRoles", role::list)
+            .says("List a merchant's roles.")
+            .needs(Merchant(Read))
+            .query(PAGE)
+            .answers::<role::RolePage>(200),
+        post("/merchants/{merchant}/roles", "createRole", role::create)
+            .says("Make a role.")
+            .needs(Merchant(Write))
+            .takes::<role::NewRoleBody>()
+            .repeatable()
+            .answers::<Role>(201),
+        get("/merchants/{merchant}/roles/{role}", "showRole", role::show)
+            .says("Show a role.")
+            .needs(Merchant(Read))
+            .answers::<Role>(200),
+        put("/merchants/{merchant}/roles/{role}", "changeRole", role::change)
+            .says("Change what a role permits. Where that becomes less, the tokens of those who have it end.")
+            .needs(Merchant(Write))
+            .takes::<role::RoleBody>()
+            .versioned()
+            .answers::<Role>(200),
+        delete("/merchants/{merchant}/roles/{role}", "deleteRole", role::remove)
+            .says("Delete a role.")
+            .needs(Merchant(Write))
+            .versioned()
+            .answers_as(204, ""),
+        // Applications.
+        get("/merchants/{merchant}/applications", "listApplications", application::list)
+            .says("List a merchant's applications.")
+            .needs(Merchant(Read))
+            .query(PAGE)
+            .answers::<application::ApplicationPage>(200),
+        post("/merchants/{merchant}/applications", "createApplication", application::create)
+            .says("Register an application.")
+            .needs(Merchant(Write))
+            .takes::<application::ApplicationBody>()
+            .repeatable()
+            .answers::<Application>(201),
+        get("/merchants/{merchant}/applications/{application}", "showApplication", application::show)
+            .says("Show an application.")
+            .needs(Merchant(Read))
+            .answers::<Application>(200),
+        put("/merchants/{merchant}/applications/{application}", "changeApplication", application::change)
+            .says("Change an application's name and class.")
+            .needs(Merchant(Write))
+            .takes::<application::ApplicationBody>()
+            .versioned()
+            .answers::<Application>(200),
+        post("/merchants/{merchant}/applications/{application}/disable", "disableApplication", application::disable)
+            .says("Let nobody log in with an application any more.")
+            .needs(Merchant(Write))
+            .answers_as(204, ""),
+        // Accounts.
+        get("/merchants/{merchant}/accounts", "listAccounts", account::list)
+            .says("Look for accounts of a merchant.")
+            .needs(Merchant(Read))
+            .query(PAGE)
+            .query(ACCOUNTS)
+            .query(DISABLED)
+            .answers::<account::AccountPage>(200),
+        get("/accounts/{account}", "showAccount", account::show)
+            .says("Show an account.")
+            .needs(Merchant(Read))
+            .answers::<Account>(200),
+        post("/accounts/{account}/disable", "disableAccount", account::disable)
+            .says("Disable an account and end everything it has.")
+            .needs(Merchant(Write))
+            .answers_as(204, ""),
+        post("/accounts/{account}/enable", "enableAccount", account::enable)
+            .says("Open a disabled account.")
+            .needs(Merchant(Write))
+            .answers_as(204, ""),
+        post("/accounts/{account}/reset-failures", "resetFailures", account::reset_failures)
+            .says("Open an account that too many wrong passwords have closed.")
+            .needs(Merchant(Write))
+            .answers_as(204, ""),
+        get("/accounts/{account}/rights", "showRights", account::rights)
+            .says("Show an account's roles, permissions and session settings.")
+            .needs(Merchant(Read))
+            .answers::<AccountRights>(200),
+        put("/accounts/{account}/rights", "changeRights", account::set_rights)
+            .says("Change them. Where it may do more or less than before, its tokens end.")
+            .needs(Merchant(Write))
+            .takes::<AccountRights>()
+            .versioned()
+            .answers::<AccountRights>(200),
+        delete("/accounts/{account}/devices", "forgetAccountDevices", account::forget_devices)
+            .says("Make every known device of an account a stranger.")
+            .needs(Merchant(Write))
+            .answers_as(204, ""),
+        get("/accounts/{account}/sessions", "listAccountSessions", account::sessions)
+            .says("List an account's sessions.")
+            .needs(Merchant(Read))
+            .answers::<account::Sessions>(200),
+        delete("/accounts/{account}/sessions", "endAccountSessions", account::end_all)
+            .says("End every session and token of an account.")
+            .needs(Merchant(Write))
+            .answers_as(204, ""),
+        delete("/accounts/{account}/sessions/{sid}", "endAccountSession", account::end_one)
+            .says("End one session of an account.")
+            .needs(Merchant(Write))
+            .answers_as(204, ""),
+        // The audit.
+        get("/merchants/{merchant}/audit", "searchMerchantAudit", audit::of_merchant)
+            .says("Look for entries within a merchant, the newest first.")
+            .needs(Merchant(Read))
+            .query(PAGE)
+            .query(ENTRIES)
+            .answers::<audit::EntryPage>(200),
+        get("/audit", "searchAudit", audit::all)
+            .says("Look for entries, the newest first.")
+            .needs(Platform(Read))
+            .query(PAGE)
+            .query(ENTRIES)
+            .query(WITHIN)
+            .answers::<audit::EntryPage>(200),
+        get("/audit/verify", "verifyAudit", audit::verify)
+            .says("Say whether every entry is as it was sealed.")
+            .needs(Platform(Read))
+            .query(HEAD)
+            .answers::<audit::Verification>(200),
+        // Edges.
+        get("/edges", "listEdges", edge::list)
+            .says("List the edges.")
+            .needs(Platform(Read))
+            .answers::<edge::Edges>(200),
+        post("/edges", "createEdge", edge::create)
+            .says("Register an edge.")
+            .needs(Platform(Write))
+            .takes::<edge::EdgeBody>()
+            .repeatable()
+            .answers::<edge::ShownEdge>(201),
+        get("/edges/{edge}", "showEdge", edge::show)
+            .says("Show an edge.")
+            .needs(Platform(Read))
+            .answers::<edge::ShownEdge>(200),
+        put("/edges/{edge}", "changeEdge", edge::change)
+            .says("Change an edge, its key too: name the next one, let the edge sign with it, then make it the only one.")
+            .needs(Platform(Write))
+            .takes::<edge::EdgeBody>()
+            .versioned()
+            .answers::<edge::ShownEdge>(200),
+        post("/edges/{edge}/disable", "disableEdge", edge::disable)
+            .says("Let an edge's signature count no more.")
+            .needs(Platform(Write))
+            .answers_as(204, ""),
+        // Signing keys.
+        get("/signing-keys", "listSigningKeys", signing::list)
+            .says("List the signing keys.")
+            .needs(Platform(Read))
+            .answers::<signing::SigningKeys>(200),
+        post("/signing-keys/rotate", "rotateSigningKey", signing::rotate)
+            .says("Let the key sign that stands by.")
+            .needs(Platform(Write))
+            .answers_as(204, ""),
+        post("/signing-keys/{kid}/retire", "retireSigningKey", signing::retire)
+            .says("Retire a key at once: whatever it has signed is refused.")
+            .needs(Platform(Write))
+            .answers_as(204, ""),
+    ];
+    operations.into_iter().map(|operation| operation.below("/admin/v1")).collect()
 }

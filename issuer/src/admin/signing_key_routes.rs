@@ -1,11 +1,12 @@
 //! Signing keys in the administration.
 
-use super::authorize::{Act, Realm, authorize};
-use super::routes::path_id;
-use crate::accounts::routes::json;
+use super::asked::path_id;
+use super::authorize::{Realm, authorize};
 use crate::app::App;
+use crate::http::answer::json;
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
+use crate::http::operation::Act;
 use crate::keys::{self, Rotated};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -13,25 +14,37 @@ use axum::response::Response;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::Kid;
 use margrave_shared::jwk::schedule::Rotation;
-use serde_json::json as value;
+use margrave_shared::time::UnixMs;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::sync::Arc;
+
+/// A signing key.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SigningKey {
+    kid: Kid,
+    /// `standby`, `active`, `retiring` or `retired`.
+    state: &'static str,
+    published_at: UnixMs,
+    changed_at: UnixMs,
+}
+
+/// Every signing key.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SigningKeys {
+    signing_keys: Vec<SigningKey>,
+}
 
 /// `GET /signing-keys`
 pub(super) async fn list(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, ApiError> {
     authorize(&app, &incoming, Realm::Platform, Act::Read).await?;
-    let keys: Vec<_> = keys::list(&app.db)
-        .await?
-        .into_iter()
-        .map(|key| {
-            value!({
-                "kid": key.kid,
-                "state": key.state.as_str(),
-                "published_at": key.published_at,
-                "changed_at": key.changed_at,
-            })
-        })
-        .collect();
-    Ok(json(StatusCode::OK, &value!({ "signing_keys": keys })))
+    let keys = keys::list(&app.db).await?.into_iter().map(|key| SigningKey {
+        kid: key.kid,
+        state: key.state.as_str(),
+        published_at: key.published_at,
+        changed_at: key.changed_at,
+    });
+    Ok(json(StatusCode::OK, &SigningKeys { signing_keys: keys.collect() }))
 }
 
 /// `POST /signing-keys/rotate` → `204`, or `409` while the standby has not been published long enough.
@@ -49,8 +62,8 @@ pub(super) async fn retire(
     Path(kid): Path<String>,
     incoming: Incoming,
 ) -> Result<StatusCode, ApiError> {
-    let kid = path_id(&kid, Kid::parse)?;
     let administrator = authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
+    let kid = path_id(&kid, Kid::parse)?;
     keys::retire_now(&app, &kid, &administrator.actor(), &incoming.caller).await?;
     Ok(StatusCode::NO_CONTENT)
 }

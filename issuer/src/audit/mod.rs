@@ -16,7 +16,7 @@ mod verify;
 pub(crate) use export::{Exported, export};
 pub(crate) use personal::{Person, PersonalKeys};
 pub(crate) use seal::{run as run_sealer, seal_some};
-pub(crate) use search::{Filter, find_entries};
+pub(crate) use search::{Filter, Found, find_entries};
 pub(crate) use verify::{Verified, head_is_signed, verify_chain};
 
 use crate::app::App;

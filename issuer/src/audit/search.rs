@@ -2,6 +2,7 @@
 
 use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::id::MerchantId;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::QueryBuilder;
 
@@ -32,7 +33,7 @@ pub(crate) struct Filter {
 
 /// An entry as administrators read it. What is personal is not in it: that is for who holds the master key (`margrave audit
 /// export --personal`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
 pub(crate) struct Found {
     /// Its id.
     pub(crate) id: String,

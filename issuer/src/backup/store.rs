@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row as _};
 use std::collections::BTreeMap;
 
 /// What others refer to comes before them.
-const FIRST: [&str; 4] = ["merchants", "x_addresses", "accounts", "edges"];
+const FIRST: [&str; 5] = ["merchants", "x_addresses", "roles", "accounts", "edges"];
 
 /// Places of tokens in status lists: they live for minutes, and a restored database begins new lists.
 const LEFT_OUT: &str = "token_statuses";

@@ -3,16 +3,20 @@
 use super::restore::Restored;
 use super::store::tables;
 use super::{BackupError, restore, write_backup};
+use crate::accounts::{AccountSettings, find_by_login};
 use crate::audit::{seal_some, verify_chain};
-use crate::edges::create_edge;
+use crate::edges::{EdgeFacts, create_edge};
 use crate::factors::verify_credentials;
 use crate::http::context::Caller;
 use crate::merchants::{NewKey, create_key};
+use crate::permissions::{AccountRights, Giver, change_rights, create_role};
 use crate::revocations::store::find_head;
 use crate::storage::testing::{columns, on_both_databases, postgres_unmigrated, sqlite_unmigrated};
 use crate::storage::{Db, latest_schema, on_tx};
 use crate::testing::{PASSWORD, World};
+use margrave_shared::login::Login;
 use margrave_shared::permission::parse_scope;
+use margrave_shared::role::RoleName;
 use margrave_shared::secret::{SecretKey, SecretText};
 use margrave_shared::time::UnixMs;
 use margrave_shared::wire::credentials::CredentialsRequest;
@@ -54,11 +58,28 @@ async fn every_database_is_made_again_from_a_backup_of_either(db: Db) {
     // What refers to what else is there.
     let key_of_edge = ed25519_dalek::SigningKey::from_bytes(&[8; 32]).verifying_key();
     let caller = Caller::default();
-    let edge =
-        create_edge(&world.app, "e", key_of_edge.to_bytes(), vec!["*".to_owned()], None, &caller).await;
+    let facts = EdgeFacts {
+        name: "e".to_owned(),
+        public_key: key_of_edge.to_bytes(),
+        next_public_key: None,
+        merchants: vec!["*".to_owned()],
+        push_url: None,
+    };
+    let mut tx = world.app.db.begin().await.unwrap();
+    let edge = create_edge(&world.app, &mut tx, facts, "operator", &caller).await.unwrap();
+    let role = RoleName::parse("support").unwrap();
+    let all = parse_scope("admin:*").unwrap();
+    let giver = Giver { actor: "operator", scope: &all, of_platform: false };
+    create_role(&world.app, &mut tx, &world.merchant.id, role.clone(), all.clone(), giver, &caller)
+        .await
+        .unwrap();
+    let alice = find_by_login(&mut tx, &Login::parse("alice")).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    let rights = AccountRights { roles: [role].into(), settings: AccountSettings::default() };
+    change_rights(&world.app, &alice.id, &rights, 0, giver, &caller).await.unwrap();
     let letter = format!(
         "INSERT INTO dead_letters (edge_id, from_seq, to_seq, at, attempts, error) VALUES ('{}', 1, 2, 5, 3, 'gone')",
-        edge.unwrap().id
+        edge.id
     );
     let mut tx = world.app.db.begin().await.unwrap();
     on_tx!(&mut tx, c => sqlx::query(AssertSqlSafe(letter)).execute(c).await.map(|_| ())).unwrap();

@@ -26,8 +26,10 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
     let Command::Create { merchant, name, class } = command;
     let class = Class::parse(class)
         .ok_or_else(|| CommandError::Text(format!("--class {class}: it is `web` or `mobile`")))?;
-    let application =
-        create_application(app, &merchant_id(merchant)?, name, class, &Caller::operator()).await?;
+    let (merchant, caller) = (merchant_id(merchant)?, Caller::operator());
+    let mut tx = app.db.begin().await?;
+    let application = create_application(app, &mut tx, &merchant, name, class, "operator", &caller).await?;
+    tx.commit().await?;
     output.print(&format!("client {}", application.id), &json!({ "client_id": application.id }));
     Ok(())
 }

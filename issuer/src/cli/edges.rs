@@ -2,13 +2,14 @@
 
 use super::{CommandError, Output};
 use crate::app::App;
-use crate::edges::{create_edge, disable_edge, find_dead_letters, find_edges, set_push_url};
+use crate::edges::{
+    EdgeFacts, change_edge, create_edge, disable_edge, find_dead_letters, find_edge, find_edges,
+};
 use crate::http::context::Caller;
-use crate::merchants::find_merchant;
 use crate::revocations;
 use clap::Subcommand;
 use margrave_shared::base64;
-use margrave_shared::id::{EdgeId, MerchantId};
+use margrave_shared::id::EdgeId;
 use serde_json::json;
 
 #[derive(Debug, Subcommand)]
@@ -34,6 +35,19 @@ pub(super) enum Command {
         /// Its address and `/.margrave/events`; without, it pulls only.
         url: Option<String>,
     },
+    /// Change an edge's key, first half: from now on it may sign with this one too. Give it the private half and start it anew.
+    NextKey {
+        /// The edge's id.
+        edge: String,
+        /// The next Ed25519 public key in base64url (43 characters).
+        #[arg(long, allow_hyphen_values = true)]
+        public_key: String,
+    },
+    /// Change an edge's key, second half: the next key is its only one.
+    DropOldKey {
+        /// The edge's id.
+        edge: String,
+    },
     /// List the pushes that were given up: those edges have pulled, or will.
     DeadLetters,
     /// List the edges.
@@ -47,34 +61,65 @@ pub(super) enum Command {
     },
 }
 
+fn edge_id(text: &str) -> Result<EdgeId, CommandError> {
+    EdgeId::parse(text).map_err(|error| CommandError::Text(format!("{text}: {error}")))
+}
+
+fn key(option: &str, text: &str) -> Result<[u8; 32], CommandError> {
+    let bytes = base64::decode_url(text).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| CommandError::Text(format!("{option}: 32 bytes in base64url, 43 characters")))
+}
+
 pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<(), CommandError> {
+    let caller = Caller::operator();
     match command {
         Command::Add { name, public_key, merchants, push_url } => {
-            let key =
-                base64::decode_url(public_key).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(
-                    || CommandError::Text("--public-key: 32 bytes in base64url, 43 characters".to_owned()),
-                )?;
-            let merchants: Vec<String> = merchants.split(',').map(str::to_owned).collect();
-            let mut tx = app.db.glance().await?;
-            for id in merchants.iter().filter(|id| *id != "*") {
-                let known = match MerchantId::parse(id) {
-                    Ok(id) => find_merchant(&mut tx, &id).await?.is_some(),
-                    Err(_) => false,
-                };
-                if !known {
-                    return Err(CommandError::Text(format!(
-                        "--merchants: there is no merchant `{id}`. Give ids separated by commas, or `*`"
-                    )));
-                }
-            }
-            drop(tx);
-            let edge = create_edge(app, name, key, merchants, push_url.clone(), &Caller::operator()).await?;
+            let facts = EdgeFacts {
+                name: name.clone(),
+                public_key: key("--public-key", public_key)?,
+                next_public_key: None,
+                merchants: merchants.split(',').map(str::to_owned).collect(),
+                push_url: push_url.clone(),
+            };
+            let mut tx = app.db.begin().await?;
+            let edge = create_edge(app, &mut tx, facts, "operator", &caller).await?;
+            tx.commit().await?;
             output.print(&format!("edge {}", edge.id), &json!({ "edge_id": edge.id }));
         }
         Command::SetPush { edge, url } => {
-            let id = EdgeId::parse(edge).map_err(|error| CommandError::Text(format!("{edge}: {error}")))?;
-            set_push_url(app, &id, url.as_deref(), &Caller::operator()).await?;
+            let id = edge_id(edge)?;
+            let change = |facts| EdgeFacts { push_url: url.clone(), ..facts };
+            change_edge(app, &id, None, change, "operator", &caller).await?;
             output.print("noted; it takes effect within seconds", &json!({ "edge_id": id, "push_url": url }));
+        }
+        Command::NextKey { edge, public_key } => {
+            let id = edge_id(edge)?;
+            let standing = find_edge(&mut app.db.glance().await?, &id).await?;
+            if standing.is_some_and(|edge| edge.next_public_key.is_some()) {
+                let text = "it has a next key already, and may sign with it: `margrave edges drop-old-key` ends that change";
+                return Err(CommandError::Text(text.to_owned()));
+            }
+            let next_public_key = Some(key("--public-key", public_key)?);
+            let change = |facts| EdgeFacts { next_public_key, ..facts };
+            change_edge(app, &id, None, change, "operator", &caller).await?;
+            let text = "it counts from now on, beside the present one. Give the edge its private half (EDGE_SIGNING_KEY), \
+                        and when it signs with it: margrave edges drop-old-key";
+            output.print(text, &json!({ "edge_id": id, "next_public_key": public_key }));
+        }
+        Command::DropOldKey { edge } => {
+            let id = edge_id(edge)?;
+            let standing = find_edge(&mut app.db.glance().await?, &id).await?;
+            if standing.is_some_and(|edge| edge.next_public_key.is_none()) {
+                let text = "it has no next key: `margrave edges next-key` names one";
+                return Err(CommandError::Text(text.to_owned()));
+            }
+            let change = |facts: EdgeFacts| EdgeFacts {
+                public_key: facts.next_public_key.unwrap_or(facts.public_key),
+                next_public_key: None,
+                ..facts
+            };
+            change_edge(app, &id, None, change, "operator", &caller).await?;
+            output.print("the old key counts no more", &json!({ "edge_id": id }));
         }
         Command::DeadLetters => {
             let letters = find_dead_letters(&mut app.db.read().await?, 100).await?;
@@ -98,12 +143,12 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
             output.print(&lines.join("\n"), &json!({ "dead_letters": listed }));
         }
         Command::RenewFeed => {
-            revocations::renew(app, &Caller::operator()).await?;
+            revocations::renew(app, &caller).await?;
             output.print("every edge loads the feed anew", &json!({ "renewed": true }));
         }
         Command::Disable { edge } => {
-            let id = EdgeId::parse(edge).map_err(|error| CommandError::Text(format!("{edge}: {error}")))?;
-            disable_edge(app, &id, &Caller::operator()).await?;
+            let id = edge_id(edge)?;
+            disable_edge(app, &id, "operator", &caller).await?;
             output.print("disabled", &json!({ "disabled": edge }));
         }
         Command::List => {

@@ -5,6 +5,7 @@ use super::CommandError;
 use crate::config::Config;
 use listenfd::ListenFd;
 use std::fmt;
+use std::net::SocketAddr;
 use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
@@ -47,10 +48,17 @@ pub(super) async fn listen(config: &Config) -> Result<Listener, CommandError> {
             ))
         });
     }
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+    bind(config.listen, "listen").await
+}
+
+/// Listens at an address, which a setting names.
+///
+/// # Errors
+/// With what to do about it.
+pub(super) async fn bind(address: SocketAddr, setting: &str) -> Result<Listener, CommandError> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
         CommandError::Text(format!(
-            "{} cannot be listened on: {error}. Is another issuer running there? `listen` names another address",
-            config.listen
+            "{address} cannot be listened on: {error}. Is another issuer running there? `{setting}` names another address"
         ))
     })?;
     Ok(Listener::Tcp(listener))

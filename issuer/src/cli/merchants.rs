@@ -2,6 +2,7 @@
 
 use super::admin::read_services;
 use super::{CommandError, Output};
+use crate::admin::end_merchant_sessions;
 use crate::app::App;
 use crate::http::context::Caller;
 use crate::merchants::{
@@ -27,6 +28,11 @@ pub(super) enum Command {
     List,
     /// Disable a merchant and revoke its keys.
     Disable {
+        /// The merchant's id.
+        merchant: String,
+    },
+    /// End every session of every account of a merchant.
+    EndSessions {
         /// The merchant's id.
         merchant: String,
     },
@@ -86,13 +92,17 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         }
         Command::List => {
             let mut tx = app.db.read().await?;
-            let merchants = find_merchants(&mut tx, "", 1000).await?;
+            let merchants = find_merchants(&mut tx, None, "", 1000).await?;
             let lines: Vec<_> = merchants.iter().map(|m| format!("{}  {}", m.id, m.name)).collect();
             output.print(&lines.join("\n"), &json!({ "merchants": merchants }));
         }
         Command::Disable { merchant } => {
             disable_merchant(app, &merchant_id(merchant)?, actor, &caller).await?;
             output.print("disabled", &json!({ "disabled": merchant }));
+        }
+        Command::EndSessions { merchant } => {
+            let accounts = end_merchant_sessions(app, &merchant_id(merchant)?, actor, &caller).await?;
+            output.print(&format!("ended, of {accounts} accounts"), &json!({ "accounts": accounts }));
         }
         Command::AddKey { merchant, permissions, days } => {
             let permissions = parse_scope(&permissions.replace(',', " "))

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{BadConfig, Config};
 use crate::failure::Failure;
+use crate::router::openapi_document;
 use crate::storage::{Db, StorageError, migrate};
 use crate::telemetry;
 use clap::{Parser, Subcommand};
@@ -42,6 +43,8 @@ enum Command {
     Serve,
     /// Say what the settings come to, and whether what they need is there. Changes nothing.
     Doctor,
+    /// Write the OpenAPI document of all routes.
+    Openapi,
     /// Bring the database up to date.
     Migrate,
     /// Write everything that the database holds into a new file, while issuers go on.
@@ -129,6 +132,11 @@ async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
         keys::master();
         return Ok(());
     }
+    if let Command::Openapi = &arguments.command {
+        let document = serde_json::to_string_pretty(&openapi_document()).unwrap_or_default();
+        println!("{document}");
+        return Ok(());
+    }
     let config = Config::load(arguments.config.as_deref(), std::env::vars())?;
     let output = Output { json: arguments.json };
     match &arguments.command {
@@ -138,6 +146,7 @@ async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
             output.print("the database is up to date", &serde_json::json!({ "migrated": true }));
             Ok(())
         }
+        Command::Openapi => Ok(()),
         Command::Doctor => doctor::run(&config, Clock::System.now(), output).await,
         Command::Backup { file } => backup::make(&config, file, output).await,
         Command::Restore { file } => backup::restore_from(&config, file, output).await,

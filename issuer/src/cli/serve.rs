@@ -1,6 +1,6 @@
 //! `margrave serve`: until told to stop, and then within ten seconds.
 
-use super::listener::{Listener, listen};
+use super::listener::{Listener, bind, listen};
 use super::{CommandError, open};
 use crate::app::App;
 use crate::audit::{run_sealer, seal_some};
@@ -9,10 +9,13 @@ use crate::config::Config;
 use crate::edges::push;
 use crate::http::peer::Peer;
 use crate::keys::run_rotation;
-use crate::router::router;
+use crate::router::{Serves, router};
 use crate::{sweeper, telemetry};
+use axum::Router;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// How long running requests may take to end after the signal.
 const GRACE: Duration = Duration::from_secs(8);
@@ -23,33 +26,31 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     let db = open(config).await?;
     let app = Arc::new(App::build(config, &master_key, db, Clock::System).await?);
     let listener = listen(config).await?;
+    let admin = match config.admin_listen {
+        Some(address) => Some(bind(address, "admin_listen").await?),
+        None => None,
+    };
     tracing::info!(listen = %listener, issuer = %app.public_url, direct = app.direct, "serving");
     tokio::spawn(run_rotation(Arc::clone(&app)));
     tokio::spawn(sweeper::run(Arc::clone(&app)));
     tokio::spawn(push::run(Arc::clone(&app)));
     tokio::spawn(run_sealer(Arc::clone(&app)));
 
-    let (stop, mut stopping) = tokio::sync::watch::channel(());
-    let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<Peer>();
-    let stopping = async move {
-        // The sender is dropped when the signal comes.
-        while stopping.changed().await.is_ok() {}
-    };
-    let serving = match listener {
-        Listener::Tcp(listener) => {
-            tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(stopping).into_future())
-        }
-        #[cfg(unix)]
-        Listener::Unix(listener) => {
-            tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(stopping).into_future())
-        }
-    };
+    let (stop, stopping) = watch::channel(());
+    let mut serving = JoinSet::new();
+    let serves = if admin.is_some() { Serves::Public } else { Serves::All };
+    serve(&mut serving, listener, router(Arc::clone(&app), serves), &stopping);
+    if let Some(admin) = admin {
+        tracing::info!(listen = %admin, "serving the administration");
+        serve(&mut serving, admin, router(Arc::clone(&app), Serves::Administration), &stopping);
+    }
+    drop(stopping);
     signal().await;
     tracing::info!("stopping");
     drop(stop);
     // Long polls would hold the stop up; their edges ask again.
     app.feed.stop();
-    let ended = tokio::time::timeout(GRACE, serving).await;
+    let ended = tokio::time::timeout(GRACE, serving.join_all()).await;
     if ended.is_err() {
         tracing::warn!("some requests did not end in time");
     }
@@ -57,6 +58,27 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     let _ = tokio::time::timeout(Duration::from_secs(1), seal_some(&app)).await;
     let _ = tokio::time::timeout(Duration::from_secs(1), app.db.close()).await;
     Ok(())
+}
+
+/// Serves on one socket until the sender of `stopping` is dropped.
+fn serve(serving: &mut JoinSet<()>, listener: Listener, router: Router, stopping: &watch::Receiver<()>) {
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    let mut stopping = stopping.clone();
+    let stopped = async move { while stopping.changed().await.is_ok() {} };
+    serving.spawn(async move {
+        let served = match listener {
+            Listener::Tcp(listener) => {
+                axum::serve(listener, service).with_graceful_shutdown(stopped).into_future().await
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener) => {
+                axum::serve(listener, service).with_graceful_shutdown(stopped).into_future().await
+            }
+        };
+        if let Err(error) = served {
+            tracing::error!(%error, "a listener ended");
+        }
+    });
 }
 
 #[cfg(unix)]

@@ -27,6 +27,9 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Config {
     /// Where to listen. Default `127.0.0.1:8080`.
     pub(crate) listen: SocketAddr,
+    /// Where to listen for the administration (`/admin/v1`), which is then served nowhere else. Default none: where everything is
+    /// served.
+    pub(crate) admin_listen: Option<SocketAddr>,
     /// The issuer's name: `iss` of every token and the base of all metadata. Required.
     pub(crate) public_url: String,
     /// `sqlite:<path>` or `postgres://…`. Default `sqlite:margrave.db`.
@@ -53,6 +56,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_listen: None,
             public_url: String::new(),
             database_url: "sqlite:margrave.db".to_owned(),
             database_connections: 10,
@@ -128,6 +132,9 @@ impl Config {
         }
         if !self.database_url.starts_with("sqlite:") && !self.database_url.starts_with("postgres") {
             problems.push("`database_url` begins with `sqlite:` or `postgres://`".to_owned());
+        }
+        if self.admin_listen == Some(self.listen) {
+            problems.push("`admin_listen` is another address than `listen`".to_owned());
         }
         if self.database_connections == 0 {
             problems.push("`database_connections` is at least 1".to_owned());

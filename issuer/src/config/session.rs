@@ -27,10 +27,6 @@ impl SessionConfig {
     }
 
     pub(super) fn validate(&self, problems: &mut Vec<String>) {
-        for (name, value) in [("idle_s", self.idle_s), ("absolute_s", self.absolute_s)] {
-            if !(0..=366 * 86400).contains(&value) {
-                problems.push(format!("`session.{name}` is 0 (off) to a year in seconds, not {value}"));
-            }
-        }
+        problems.extend(self.policy().check().err());
     }
 }

@@ -94,7 +94,7 @@ async fn list(
     });
     app.propagation.keep(|id| lines.contains_key(id));
     for edge in edges {
-        if let (Some(url), false) = (edge.push_url, lines.contains_key(&edge.id)) {
+        if let (Some(url), false) = (edge.facts.push_url, lines.contains_key(&edge.id)) {
             let task =
                 tokio::spawn(push_to(Arc::clone(app), edge.id.clone(), url.clone(), heads.subscribe()));
             lines.insert(edge.id, Line { url, task });

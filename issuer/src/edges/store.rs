@@ -1,17 +1,23 @@
 //! The edges' SQL.
 
-use super::Edge;
+use super::{Edge, EdgeFacts};
 use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::id::EdgeId;
 use margrave_shared::time::UnixMs;
 
-const INSERT: &str = "INSERT INTO edges (id, name, public_key, merchants, created_at, push_url) VALUES ($1, $2, $3, $4, $5, $6)";
-const FIND: &str =
-    "SELECT id, name, public_key, merchants, push_url FROM edges WHERE id = $1 AND disabled_at IS NULL";
+const INSERT: &str =
+    "INSERT INTO edges (id, name, public_key, merchants, created_at, push_url, next_public_key)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const FIND: &str = "SELECT id, name, public_key, next_public_key, merchants, push_url, created_at, version
+    FROM edges WHERE id = $1 AND disabled_at IS NULL";
 const FIND_ALL: &str =
-    "SELECT id, name, public_key, merchants, push_url FROM edges WHERE disabled_at IS NULL ORDER BY name";
-const DISABLE: &str = "UPDATE edges SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL";
-const SET_PUSH: &str = "UPDATE edges SET push_url = $2 WHERE id = $1 AND disabled_at IS NULL";
+    "SELECT id, name, public_key, next_public_key, merchants, push_url, created_at, version
+    FROM edges WHERE disabled_at IS NULL ORDER BY name";
+const UPDATE: &str =
+    "UPDATE edges SET public_key = $2, next_public_key = $3, merchants = $4, push_url = $5, name = $6,
+    version = version + 1 WHERE id = $1 AND version = $7 AND disabled_at IS NULL";
+const DISABLE: &str =
+    "UPDATE edges SET disabled_at = $2, version = version + 1 WHERE id = $1 AND disabled_at IS NULL";
 const PUT_LETTER: &str = "INSERT INTO dead_letters (edge_id, from_seq, to_seq, at, attempts, error)
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (edge_id, from_seq) DO UPDATE SET to_seq = excluded.to_seq,
     at = excluded.at, attempts = excluded.attempts, error = excluded.error";
@@ -22,9 +28,19 @@ const FIND_LETTERS: &str =
 
 #[cfg(test)]
 const ALL: &[&str] =
-    &[INSERT, FIND, FIND_ALL, DISABLE, SET_PUSH, PUT_LETTER, DELETE_OLD_LETTERS, FIND_LETTERS, FIND_STANDING];
+    &[INSERT, FIND, FIND_ALL, UPDATE, DISABLE, PUT_LETTER, DELETE_OLD_LETTERS, FIND_LETTERS, FIND_STANDING];
 
-type Row = (String, String, Vec<u8>, String, Option<String>);
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    public_key: Vec<u8>,
+    next_public_key: Option<Vec<u8>>,
+    merchants: String,
+    push_url: Option<String>,
+    created_at: i64,
+    version: i64,
+}
 
 /// A push that was given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,53 +59,65 @@ pub(crate) struct DeadLetter {
     pub(crate) error: String,
 }
 
-fn edge((id, name, public_key, merchants, push_url): Row) -> Result<Edge, StorageError> {
-    let corrupt = |column| StorageError::Corrupt { table: "edges", column };
-    Ok(Edge {
-        id: EdgeId::parse(&id).map_err(|_| corrupt("id"))?,
-        name,
-        public_key: public_key.try_into().map_err(|_| corrupt("public_key"))?,
-        merchants: merchants.split(' ').map(str::to_owned).collect(),
-        push_url,
-    })
+impl TryFrom<Row> for Edge {
+    type Error = StorageError;
+    fn try_from(row: Row) -> Result<Self, StorageError> {
+        let corrupt = |column| StorageError::Corrupt { table: "edges", column };
+        let next = row.next_public_key.map(TryInto::try_into).transpose();
+        Ok(Self {
+            id: EdgeId::parse(&row.id).map_err(|_| corrupt("id"))?,
+            created_at: UnixMs(row.created_at),
+            version: row.version,
+            facts: EdgeFacts {
+                name: row.name,
+                public_key: row.public_key.try_into().map_err(|_| corrupt("public_key"))?,
+                next_public_key: next.map_err(|_| corrupt("next_public_key"))?,
+                merchants: row.merchants.split(' ').map(str::to_owned).collect(),
+                push_url: row.push_url,
+            },
+        })
+    }
 }
 
-pub(super) async fn insert_edge(tx: &mut Tx, edge: &Edge, now: UnixMs) -> Result<(), StorageError> {
+pub(super) async fn insert_edge(tx: &mut Tx, edge: &Edge) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(INSERT)
         .bind(edge.id.as_str())
         .bind(&edge.name)
         .bind(edge.public_key.as_slice())
         .bind(edge.merchants.join(" "))
-        .bind(now.0)
+        .bind(edge.created_at.0)
         .bind(edge.push_url.as_deref())
+        .bind(edge.next_public_key.as_ref().map(<[u8; 32]>::as_slice))
         .execute(c)
         .await
         .map(|_| ()))
 }
 
+/// Changes an edge; `false` when it is of another version or disabled.
+pub(super) async fn update_edge(tx: &mut Tx, edge: &Edge, version: i64) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(UPDATE)
+        .bind(edge.id.as_str())
+        .bind(edge.public_key.as_slice())
+        .bind(edge.next_public_key.as_ref().map(<[u8; 32]>::as_slice))
+        .bind(edge.merchants.join(" "))
+        .bind(edge.push_url.as_deref())
+        .bind(&edge.name)
+        .bind(version)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
 /// An edge that is not disabled.
 pub(crate) async fn find_edge(tx: &mut Tx, id: &EdgeId) -> Result<Option<Edge>, StorageError> {
     let row: Option<Row> = on_tx!(tx, c => sqlx::query_as(FIND).bind(id.as_str()).fetch_optional(c).await)?;
-    row.map(edge).transpose()
+    row.map(Edge::try_from).transpose()
 }
 
 pub(super) async fn update_disabled(tx: &mut Tx, id: &EdgeId, now: UnixMs) -> Result<bool, StorageError> {
     on_tx!(tx, c => sqlx::query(DISABLE)
         .bind(id.as_str())
         .bind(now.0)
-        .execute(c)
-        .await
-        .map(|done| done.rows_affected() == 1))
-}
-
-pub(super) async fn update_push_url(
-    tx: &mut Tx,
-    id: &EdgeId,
-    url: Option<&str>,
-) -> Result<bool, StorageError> {
-    on_tx!(tx, c => sqlx::query(SET_PUSH)
-        .bind(id.as_str())
-        .bind(url)
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))
@@ -138,7 +166,7 @@ pub(super) async fn find_standing(tx: &mut Tx, since: UnixMs) -> Result<Vec<Edge
 /// All edges that are not disabled, by name.
 pub(crate) async fn find_edges(tx: &mut Tx) -> Result<Vec<Edge>, StorageError> {
     let rows: Vec<Row> = on_tx!(tx, c => sqlx::query_as(FIND_ALL).fetch_all(c).await)?;
-    rows.into_iter().map(edge).collect()
+    rows.into_iter().map(Edge::try_from).collect()
 }
 
 #[cfg(test)]

@@ -63,10 +63,15 @@ pub(crate) async fn verify_call(app: &App, call: &EdgeCall<'_>) -> Result<EdgeId
     let id = claimed.and_then(|id| EdgeId::parse(id).ok()).ok_or(refuse("no_key_id"))?;
     let mut tx = app.db.read().await?;
     let edge = find_edge(&mut tx, &id).await?.ok_or(refuse("unknown_edge"))?;
-    let key = VerifyingKey::from_bytes(&edge.public_key).map_err(|_| refuse("bad_key"))?;
+    // While the edge's key is being changed it may sign with either.
+    let keys: Vec<VerifyingKey> = [Some(&edge.public_key), edge.next_public_key.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|key| VerifyingKey::from_bytes(key).map_err(|_| refuse("bad_key")))
+        .collect::<Result<_, _>>()?;
     verify(&message, &headers, Algorithm::Ed25519, app.clock.now(), |key_id, base, signature| {
-        key_id == edge.id.as_str()
-            && <&[u8; 64]>::try_from(signature).is_ok_and(|bytes| verify_ed25519(&key, base, bytes).is_ok())
+        let Ok(bytes) = <&[u8; 64]>::try_from(signature) else { return false };
+        key_id == edge.id.as_str() && keys.iter().any(|key| verify_ed25519(key, base, bytes).is_ok())
     })
     .map_err(|_| refuse("edge_signature"))?;
     Ok(edge.id)

@@ -10,4 +10,4 @@ mod store;
 #[cfg(test)]
 pub(crate) use credentials::verify_credentials;
 pub(crate) use security_token::{SecurityProof, consume, read_proofs};
-pub(crate) use store::delete_dead;
+pub(crate) use store::{delete_dead, find_accounts_proven};

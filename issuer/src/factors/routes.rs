@@ -2,10 +2,10 @@
 
 use super::change_password::change_password;
 use super::credentials::verify_credentials;
-use crate::accounts::routes::json;
 use crate::accounts::{device_standing, find_account};
 use crate::app::App;
 use crate::edges::find_edge;
+use crate::http::answer::json;
 use crate::http::attempt::{attempt, with_outcome};
 use crate::http::bearer::authenticate;
 use crate::http::context::Caller;
@@ -16,13 +16,33 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use margrave_shared::error::ErrorCode;
+use margrave_shared::id::MerchantId;
 use margrave_shared::json::Json;
 use margrave_shared::limiter::drawing::Aim;
 use margrave_shared::login::login_key;
 use margrave_shared::secret::SecretText;
 use margrave_shared::wire::credentials::CredentialsRequest;
 use margrave_shared::wire::device::DeviceStanding;
+use schemars::JsonSchema;
 use std::sync::Arc;
+
+/// A login attempt.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "it is the shape that the document shows; the body is read strictly by hand")]
+pub(crate) struct CredentialsBody {
+    login: String,
+    password: String,
+    merchant_id: MerchantId,
+}
+
+/// A change of password.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is the shape that the document shows; the body is read strictly by hand")]
+pub(crate) struct PasswordBody {
+    current: String,
+    new: String,
+}
 
 /// Login and password.
 pub(crate) async fn credentials(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
@@ -67,8 +87,9 @@ pub(crate) async fn password(State(app): State<Arc<App>>, incoming: Incoming) ->
             Ok::<_, ApiError>(SecretText::new(text.to_owned()))
         };
         let (current, new) = (text("current")?, text("new")?);
-        let account = change_password(&app, account, &current, &new, &incoming.caller).await?;
+        let changing = change_password(&app, account, &current, &new, &incoming.caller);
+        let account = Box::pin(changing).await?;
         Ok(for_edge(&incoming, StatusCode::NO_CONTENT.into_response(), &device_standing(&account)))
     });
-    with_outcome(answered.await, &incoming)
+    with_outcome(Box::pin(answered).await, &incoming)
 }

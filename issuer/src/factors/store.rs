@@ -1,18 +1,21 @@
 //! The security tokens' SQL.
 
 use crate::storage::{StorageError, Tx, on_tx};
-use margrave_shared::id::{AccountId, TokenId};
+use margrave_shared::id::{AccountId, MerchantId, TokenId};
 use margrave_shared::time::UnixMs;
 
 const INSERT: &str =
     "INSERT INTO security_tokens (jti, account_id, generation, expires_at) VALUES ($1, $2, $3, $4)";
 const FIND: &str = "SELECT generation, consumed_at FROM security_tokens WHERE jti = $1";
+const FIND_PROVEN: &str =
+    "SELECT DISTINCT t.account_id FROM security_tokens t JOIN accounts a ON a.id = t.account_id
+    WHERE a.merchant_id = $1 AND t.consumed_at IS NULL AND t.expires_at > $2";
 const CONSUME: &str = "UPDATE security_tokens SET consumed_at = $2 WHERE jti = $1 AND consumed_at IS NULL";
 const DELETE_DEAD: &str = "DELETE FROM security_tokens WHERE jti IN
     (SELECT jti FROM security_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
 #[cfg(test)]
-const ALL: &[&str] = &[INSERT, FIND, CONSUME, DELETE_DEAD];
+const ALL: &[&str] = &[INSERT, FIND, FIND_PROVEN, CONSUME, DELETE_DEAD];
 
 pub(super) async fn insert_token(
     tx: &mut Tx,
@@ -29,6 +32,21 @@ pub(super) async fn insert_token(
         .execute(c)
         .await
         .map(|_| ()))
+}
+
+/// Which accounts of a merchant have proven something that is not spent yet.
+pub(crate) async fn find_accounts_proven(
+    tx: &mut Tx,
+    merchant: &MerchantId,
+    now: UnixMs,
+) -> Result<Vec<AccountId>, StorageError> {
+    let ids: Vec<String> = on_tx!(tx, c => sqlx::query_scalar(FIND_PROVEN)
+        .bind(merchant.as_str())
+        .bind(now.0)
+        .fetch_all(c)
+        .await)?;
+    let corrupt = |_| StorageError::Corrupt { table: "security_tokens", column: "account_id" };
+    ids.iter().map(|id| AccountId::parse(id).map_err(corrupt)).collect()
 }
 
 /// The generation for which a token was made, if it is there and not consumed.

@@ -6,6 +6,7 @@ use super::error::ApiError;
 use super::peer::Peer;
 use crate::app::App;
 use crate::edges::{EdgeCall, verify_call};
+use crate::failure::Failure;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest, Request};
 use axum::http::{HeaderMap, Uri, header};
@@ -17,6 +18,7 @@ use margrave_shared::id::RequestId;
 use margrave_shared::json::Json;
 use margrave_shared::wire::device::DeviceClaim;
 use margrave_shared::wire::session_seen::SessionSeen;
+use serde::de::DeserializeOwned;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +54,7 @@ impl FromRequest<Arc<App>> for Incoming {
             address: parts.extensions.get::<ConnectInfo<Peer>>().and_then(|peer| peer.0.0),
             request_id: parts.extensions.get::<RequestId>().cloned(),
             user_agent: text(&parts.headers, "user-agent").map(str::to_owned),
-            idempotency_key: text(&parts.headers, "idempotency-key").map(str::to_owned),
+            idempotency_key: idempotency_key(&parts.headers)?,
             ..Caller::default()
         };
         if parts.headers.contains_key(names::SIGNATURE_INPUT) {
@@ -94,6 +96,16 @@ async fn read(mut body: Body) -> Result<Vec<u8>, ApiError> {
     if beyond == 0 { Ok(bytes) } else { Err(ApiError::new(ErrorCode::PayloadTooLarge)) }
 }
 
+/// The client's `Idempotency-Key`. One that cannot be read must not be taken for none: the client relies on it.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    match (values.next().map(|value| value.to_str()), values.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(text)), None) => Ok(Some(text.to_owned())),
+        _ => Err(ApiError::new(ErrorCode::InvalidRequest)),
+    }
+}
+
 /// A header's text; `None` when absent or not plain text.
 pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
@@ -118,6 +130,21 @@ impl Incoming {
     pub(crate) fn json(&self) -> Result<Json, ApiError> {
         self.expect_type("application/json")?;
         Json::parse(&self.body).map_err(|_| ApiError::new(ErrorCode::InvalidRequest))
+    }
+
+    /// The body as what it should be. What is wrong with it is said: who may call knows how.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        self.json()?;
+        let mut unknown = None;
+        let mut deserializer = serde_json::Deserializer::from_slice(&self.body);
+        let read = serde_ignored::deserialize(&mut deserializer, |path| unknown = Some(path.to_string()));
+        let why = match (read, unknown) {
+            (Ok(read), None) => return Ok(read),
+            (Ok(_), Some(path)) => format!("`{path}` is not known"),
+            (Err(error), _) => error.to_string(),
+        };
+        let why: String = why.chars().take(300).collect();
+        Err(Failure::explained(ErrorCode::InvalidField, why).into())
     }
 
     /// Whether the body's media type is this one, parameters aside.

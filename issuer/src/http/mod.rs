@@ -1,10 +1,12 @@
 //! What every route shares: errors, who is calling, how bodies are read, and what every answer carries.
 
+pub(crate) mod answer;
 pub(crate) mod attempt;
 pub(crate) mod bearer;
 pub(crate) mod context;
 pub(crate) mod error;
 pub(crate) mod incoming;
 pub(crate) mod layers;
+pub(crate) mod operation;
 pub(crate) mod peer;
 pub(crate) mod to_edge;

@@ -36,9 +36,23 @@ pub(crate) async fn create_key(
     actor: &str,
     caller: &Caller,
 ) -> Result<IssuedKey, Failure> {
-    let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let merchant = find_merchant(&mut tx, merchant_id).await?.filter(|m| m.disabled_at.is_none());
+    let issued = create_key_in(app, &mut tx, merchant_id, new, actor, caller).await?;
+    tx.commit().await?;
+    Ok(issued)
+}
+
+/// The same within a transaction.
+pub(crate) async fn create_key_in(
+    app: &App,
+    tx: &mut Tx,
+    merchant_id: &MerchantId,
+    new: &NewKey,
+    actor: &str,
+    caller: &Caller,
+) -> Result<IssuedKey, Failure> {
+    let now = app.clock.now();
+    let merchant = find_merchant(tx, merchant_id).await?.filter(|m| m.disabled_at.is_none());
     let merchant = merchant.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_merchant"))?;
     let invalid = |text: &str| Err(Failure::explained(ErrorCode::InvalidField, text));
     if new.permissions.is_empty() {
@@ -55,13 +69,12 @@ pub(crate) async fn create_key(
     if merchant.platform_at.is_none() && new.permissions.iter().any(of_platform) {
         return invalid("`platform:` permissions belong to the platform merchant");
     }
-    let issued = insert(app, &mut tx, merchant_id, new, None, now).await?;
+    let issued = insert(app, tx, merchant_id, new, None, now).await?;
     let entry = Entry::done("key.create")
         .merchant(merchant_id)
         .actor(actor)
         .subject(format!("key:{}", issued.key_id));
-    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
-    tx.commit().await?;
+    app.audit.write(tx, entry, caller, now, app.entropy.bytes()).await?;
     Ok(issued)
 }
 

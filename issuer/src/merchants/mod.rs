@@ -1,6 +1,7 @@
 //! Merchants, their services and their keys.
 
 mod authenticate_key;
+mod change;
 mod create;
 mod create_key;
 mod reset_platform;
@@ -10,23 +11,27 @@ mod settings;
 mod store;
 
 pub(crate) use authenticate_key::{AuthenticatedKey, authenticate_key, remember_use};
-pub(crate) use create::{NewMerchant, create_merchant, disable_merchant};
-pub(crate) use create_key::{NewKey, create_key};
+pub(crate) use change::{change_merchant, change_services};
+pub(crate) use create::{NewMerchant, create_merchant, create_merchant_in, disable_merchant};
+pub(crate) use create_key::{NewKey, create_key, create_key_in};
 pub(crate) use reset_platform::reset_platform;
 pub(crate) use revoke_key::revoke_key;
-pub(crate) use rotate_key::rotate_key;
+pub(crate) use rotate_key::{rotate_key, rotate_key_in};
 pub(crate) use settings::MerchantSettings;
-pub(crate) use store::{find_keys, find_merchant, find_merchants, find_services, update_last_used};
+pub(crate) use store::{
+    find_key, find_keys, find_keys_after, find_merchant, find_merchants, find_services, update_last_used,
+};
 
 use margrave_shared::id::{KeyId, MerchantId};
 use margrave_shared::permission::Permission;
 use margrave_shared::secret::SecretText;
 use margrave_shared::time::UnixMs;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// A merchant.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Merchant {
     /// Its id.
     pub(crate) id: MerchantId,
@@ -34,6 +39,9 @@ pub(crate) struct Merchant {
     pub(crate) name: String,
     /// Its settings.
     pub(crate) settings: MerchantSettings,
+    /// Raised by every change.
+    #[serde(skip)]
+    pub(crate) version: i64,
     /// When it was made.
     pub(crate) created_at: UnixMs,
     /// Since when it runs the system: its keys may hold `platform:*`.
@@ -45,16 +53,18 @@ pub(crate) struct Merchant {
 }
 
 /// A service of a merchant: an audience with its own permission names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Service {
     /// The `aud` of its tokens.
+    #[schemars(regex(pattern = "^[!-~]{1,200}$"))]
     pub(crate) audience: String,
     /// The permissions it knows.
     pub(crate) permissions: BTreeSet<Permission>,
 }
 
 /// A merchant key, without its secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct MerchantKey {
     /// Its id, the user name of HTTP Basic.
     pub(crate) key_id: KeyId,

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{KeyId, MerchantId};
 
@@ -23,24 +24,39 @@ pub(crate) async fn rotate_key(
     actor: &str,
     caller: &Caller,
 ) -> Result<IssuedKey, Failure> {
-    let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let stored = store::find_key(&mut tx, key_id).await?;
+    let issued = rotate_key_in(app, &mut tx, merchant_id, key_id, actor, caller).await?;
+    tx.commit().await?;
+    Ok(issued)
+}
+
+/// The same within a transaction.
+pub(crate) async fn rotate_key_in(
+    app: &App,
+    tx: &mut Tx,
+    merchant_id: &MerchantId,
+    key_id: &KeyId,
+    actor: &str,
+    caller: &Caller,
+) -> Result<IssuedKey, Failure> {
+    let now = app.clock.now();
+    // Of two rotations, or a rotation and a revocation, the second finds what the first has done.
+    store::lock_key(tx, key_id).await?;
+    let stored = store::find_key(tx, key_id).await?;
     let alive = stored.filter(|key| {
         key.merchant_id == *merchant_id
             && key.revoked_at.is_none()
             && key.expires_at.is_none_or(|at| at > now)
     });
     let old = alive.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_key"))?;
-    if store::count_successors(&mut tx, key_id, now).await? > 0 {
+    if store::count_successors(tx, key_id, now).await? > 0 {
         return Err(Failure::explained(ErrorCode::Conflict, "this key has been rotated already"));
     }
     let life_ms = old.expires_at.map(|at| at.since(old.created_at));
     let new = NewKey { permissions: old.permissions, expires_at: life_ms.map(|ms| now.plus_ms(ms)) };
-    let issued = insert(app, &mut tx, merchant_id, &new, Some(key_id), now).await?;
-    store::update_expiry(&mut tx, key_id, merchant_id, now.plus_seconds(OVERLAP_S)).await?;
+    let issued = insert(app, tx, merchant_id, &new, Some(key_id), now).await?;
+    store::update_expiry(tx, key_id, merchant_id, now.plus_seconds(OVERLAP_S)).await?;
     let entry = Entry::done("key.rotate").merchant(merchant_id).actor(actor).subject(format!("key:{key_id}"));
-    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
-    tx.commit().await?;
+    app.audit.write(tx, entry, caller, now, app.entropy.bytes()).await?;
     Ok(issued)
 }

@@ -1,6 +1,6 @@
 //! The SQL of merchants, services and keys.
 
-use super::{AuthenticatedKey, Merchant, MerchantKey, Service};
+use super::{AuthenticatedKey, Merchant, MerchantKey, MerchantSettings, Service};
 use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::id::{KeyId, MerchantId};
 use margrave_shared::permission::{Permission, parse_scope, print_scope};
@@ -10,13 +10,20 @@ use std::collections::BTreeSet;
 const INSERT_MERCHANT: &str =
     "INSERT INTO merchants (id, name, settings, created_at, platform_at) VALUES ($1, $2, $3, $4, $5)";
 const FIND_MERCHANT: &str =
-    "SELECT id, name, settings, created_at, platform_at, disabled_at FROM merchants WHERE id = $1";
-const FIND_MERCHANTS: &str = "SELECT id, name, settings, created_at, platform_at, disabled_at FROM merchants
-    WHERE id > $1 ORDER BY id LIMIT $2";
-const FIND_PLATFORMS: &str = "SELECT id, name, settings, created_at, platform_at, disabled_at FROM merchants
+    "SELECT id, name, settings, created_at, platform_at, disabled_at, version FROM merchants WHERE id = $1";
+const FIND_MERCHANTS: &str =
+    "SELECT id, name, settings, created_at, platform_at, disabled_at, version FROM merchants
+    WHERE id > $1 AND ($3 < 0 OR (disabled_at IS NOT NULL) = ($3 = 1)) ORDER BY id LIMIT $2";
+const CHANGE_MERCHANT: &str =
+    "UPDATE merchants SET name = $2, settings = $3, version = version + 1 WHERE id = $1 AND version = $4";
+const TOUCH_MERCHANT: &str = "UPDATE merchants SET version = version + 1 WHERE id = $1 AND version = $2";
+const DELETE_SERVICES: &str = "DELETE FROM services WHERE merchant_id = $1";
+const FIND_KEYS_AFTER: &str = "SELECT id, merchant_id, permissions, created_at, expires_at, last_used_at,
+    revoked_at FROM merchant_keys WHERE merchant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+const FIND_PLATFORMS: &str =
+    "SELECT id, name, settings, created_at, platform_at, disabled_at, version FROM merchants
     WHERE platform_at IS NOT NULL ORDER BY created_at, id";
-const DISABLE_MERCHANT: &str =
-    "UPDATE merchants SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL AND platform_at IS NULL";
+const DISABLE_MERCHANT: &str = "UPDATE merchants SET disabled_at = $2, version = version + 1 WHERE id = $1 AND disabled_at IS NULL AND platform_at IS NULL";
 const INSERT_SERVICE: &str = "INSERT INTO services (merchant_id, audience, permissions) VALUES ($1, $2, $3)";
 const FIND_SERVICES: &str =
     "SELECT audience, permissions FROM services WHERE merchant_id = $1 ORDER BY audience";
@@ -27,7 +34,7 @@ const FIND_KEY: &str = "SELECT id, merchant_id, permissions, created_at, expires
     revoked_at FROM merchant_keys WHERE id = $1";
 const FIND_KEY_WITH_ALL: &str =
     "SELECT k.id AS key_id, k.merchant_id, k.secret_hash, k.permissions, k.created_at AS key_created_at,
-    k.expires_at, k.last_used_at, k.revoked_at, m.id, m.name, m.settings, m.created_at, m.platform_at, m.disabled_at,
+    k.expires_at, k.last_used_at, k.revoked_at, m.id, m.name, m.settings, m.created_at, m.platform_at, m.disabled_at, m.version,
     s.audience, s.permissions AS service_permissions
     FROM merchant_keys k JOIN merchants m ON m.id = k.merchant_id LEFT JOIN services s ON s.merchant_id = m.id
     WHERE k.id = $1 ORDER BY s.audience";
@@ -38,6 +45,8 @@ const REVOKE_KEY: &str =
     "UPDATE merchant_keys SET revoked_at = $3 WHERE id = $1 AND merchant_id = $2 AND revoked_at IS NULL";
 const SHORTEN_KEY: &str = "UPDATE merchant_keys SET expires_at = $3
     WHERE id = $1 AND merchant_id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)";
+// An update that changes nothing locks on either database.
+const LOCK_KEY: &str = "UPDATE merchant_keys SET revoked_at = revoked_at WHERE id = $1";
 const COUNT_SUCCESSORS: &str = "SELECT COUNT(*) FROM merchant_keys
     WHERE rotated_from = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
 
@@ -47,6 +56,10 @@ const ALL: &[&str] = &[
     FIND_MERCHANT,
     FIND_MERCHANTS,
     FIND_PLATFORMS,
+    CHANGE_MERCHANT,
+    TOUCH_MERCHANT,
+    DELETE_SERVICES,
+    FIND_KEYS_AFTER,
     DISABLE_MERCHANT,
     INSERT_SERVICE,
     FIND_SERVICES,
@@ -57,6 +70,7 @@ const ALL: &[&str] = &[
     TOUCH_KEY,
     REVOKE_KEY,
     SHORTEN_KEY,
+    LOCK_KEY,
     COUNT_SUCCESSORS,
 ];
 
@@ -68,6 +82,7 @@ struct MerchantRow {
     created_at: i64,
     platform_at: Option<i64>,
     disabled_at: Option<i64>,
+    version: i64,
 }
 
 impl TryFrom<MerchantRow> for Merchant {
@@ -78,6 +93,7 @@ impl TryFrom<MerchantRow> for Merchant {
             id: MerchantId::parse(&row.id).map_err(|_| corrupt("id"))?,
             name: row.name,
             settings: serde_json::from_str(&row.settings).map_err(|_| corrupt("settings"))?,
+            version: row.version,
             created_at: UnixMs(row.created_at),
             platform_at: row.platform_at.map(UnixMs),
             disabled_at: row.disabled_at.map(UnixMs),
@@ -130,11 +146,10 @@ impl TryFrom<KeyRow> for MerchantKey {
 }
 
 pub(super) async fn insert_merchant(tx: &mut Tx, merchant: &Merchant) -> Result<(), StorageError> {
-    let settings = serde_json::to_string(&merchant.settings).unwrap_or_else(|_| "{}".to_owned());
     on_tx!(tx, c => sqlx::query(INSERT_MERCHANT)
         .bind(merchant.id.as_str())
         .bind(&merchant.name)
-        .bind(settings)
+        .bind(text_of(&merchant.settings))
         .bind(merchant.created_at.0)
         .bind(merchant.platform_at.map(|at| at.0))
         .execute(c)
@@ -149,15 +164,57 @@ pub(crate) async fn find_merchant(tx: &mut Tx, id: &MerchantId) -> Result<Option
     row.map(Merchant::try_from).transpose()
 }
 
-/// Merchants after an id, in the order of their ids.
+/// Merchants after an id, in the order of their ids; only disabled ones or only others, where that is asked for.
 pub(crate) async fn find_merchants(
     tx: &mut Tx,
+    disabled: Option<bool>,
     after: &str,
     limit: i64,
 ) -> Result<Vec<Merchant>, StorageError> {
-    let rows: Vec<MerchantRow> =
-        on_tx!(tx, c => sqlx::query_as(FIND_MERCHANTS).bind(after).bind(limit).fetch_all(c).await)?;
+    let rows: Vec<MerchantRow> = on_tx!(tx, c => sqlx::query_as(FIND_MERCHANTS)
+        .bind(after)
+        .bind(limit)
+        .bind(disabled.map_or(-1, i64::from))
+        .fetch_all(c)
+        .await)?;
     rows.into_iter().map(Merchant::try_from).collect()
+}
+
+/// Changes a merchant; `false` when it is of another version.
+pub(super) async fn update_merchant(
+    tx: &mut Tx,
+    id: &MerchantId,
+    name: &str,
+    settings: &MerchantSettings,
+    version: i64,
+) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(CHANGE_MERCHANT)
+        .bind(id.as_str())
+        .bind(name)
+        .bind(text_of(settings))
+        .bind(version)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+/// Raises a merchant's version; `false` when it is of another one.
+pub(super) async fn update_version(tx: &mut Tx, id: &MerchantId, version: i64) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(TOUCH_MERCHANT)
+        .bind(id.as_str())
+        .bind(version)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+/// Takes all of a merchant's services away.
+pub(super) async fn delete_services(tx: &mut Tx, id: &MerchantId) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(DELETE_SERVICES).bind(id.as_str()).execute(c).await.map(|_| ()))
+}
+
+fn text_of(settings: &MerchantSettings) -> String {
+    serde_json::to_string(settings).unwrap_or_else(|_| "{}".to_owned())
 }
 
 /// The merchants that run the system.
@@ -225,7 +282,8 @@ pub(super) async fn insert_key(tx: &mut Tx, key: &KeyToInsert<'_>, now: UnixMs) 
         .map(|_| ()))
 }
 
-pub(super) async fn find_key(tx: &mut Tx, id: &KeyId) -> Result<Option<MerchantKey>, StorageError> {
+/// A key by its id.
+pub(crate) async fn find_key(tx: &mut Tx, id: &KeyId) -> Result<Option<MerchantKey>, StorageError> {
     let row: Option<KeyRow> =
         on_tx!(tx, c => sqlx::query_as(FIND_KEY).bind(id.as_str()).fetch_optional(c).await)?;
     row.map(MerchantKey::try_from).transpose()
@@ -276,6 +334,22 @@ pub(crate) async fn find_keys(tx: &mut Tx, merchant: &MerchantId) -> Result<Vec<
     rows.into_iter().map(MerchantKey::try_from).collect()
 }
 
+/// A merchant's keys after an id, in the order of their ids.
+pub(crate) async fn find_keys_after(
+    tx: &mut Tx,
+    merchant: &MerchantId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<MerchantKey>, StorageError> {
+    let rows: Vec<KeyRow> = on_tx!(tx, c => sqlx::query_as(FIND_KEYS_AFTER)
+        .bind(merchant.as_str())
+        .bind(after)
+        .bind(limit)
+        .fetch_all(c)
+        .await)?;
+    rows.into_iter().map(MerchantKey::try_from).collect()
+}
+
 /// Remembers a use, unless one of the last minute is remembered already.
 pub(crate) async fn update_last_used(tx: &mut Tx, id: &KeyId, now: UnixMs) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(TOUCH_KEY)
@@ -315,6 +389,11 @@ pub(super) async fn update_expiry(
         .execute(c)
         .await
         .map(|_| ()))
+}
+
+/// Locks a key until the transaction ends.
+pub(super) async fn lock_key(tx: &mut Tx, id: &KeyId) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(LOCK_KEY).bind(id.as_str()).execute(c).await.map(|_| ()))
 }
 
 /// How many live keys were rotated from this one.

@@ -5,3 +5,6 @@ mod metadata;
 mod revoke;
 pub(crate) mod routes;
 mod token;
+
+#[cfg(test)]
+pub(crate) use token::exchange;

@@ -59,6 +59,16 @@ pub(crate) async fn publish(app: &App, tx: &mut Tx, ended: &Ended, now: UnixMs) 
     Ok(place)
 }
 
+/// Publishes many endings at once.
+pub(crate) async fn publish_all(app: &App, tx: &mut Tx, ended: &[Ended], now: UnixMs) -> Result<(), Failure> {
+    let until_s = |ended: &Ended| remembered_until(ended, now, app.token_config.longest_s());
+    let events: Vec<(&Ended, i64)> = ended.iter().map(|ended| (ended, until_s(ended))).collect();
+    if let Some(place) = store::insert_events(tx, &events, now).await? {
+        let _ = LAST_ENDING.try_with(|last| last.replace(Some(place)));
+    }
+    Ok(())
+}
+
 tokio::task_local! {
     static LAST_ENDING: RefCell<Option<Cursor>>;
 }

@@ -4,12 +4,14 @@ use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::event::{Ended, Event};
 use margrave_shared::revocation::Cursor;
 use margrave_shared::time::UnixMs;
+use sqlx::QueryBuilder;
 
 const ENSURE: &str = "INSERT INTO feed (id, epoch, seq) VALUES (1, $1, 0) ON CONFLICT (id) DO NOTHING";
 const RENEW: &str = "UPDATE feed SET epoch = $1 WHERE id = 1";
 const RENEW_BEHIND: &str = "UPDATE feed SET epoch = $1 WHERE id = 1 AND epoch = $2 AND seq < $3";
 const HEAD: &str = "SELECT epoch, seq FROM feed WHERE id = 1";
 const NEXT: &str = "UPDATE feed SET seq = seq + 1 WHERE id = 1 RETURNING epoch, seq";
+const NEXT_SOME: &str = "UPDATE feed SET seq = seq + $1 WHERE id = 1 RETURNING epoch, seq";
 const INSERT: &str =
     "INSERT INTO feed_events (seq, kind, id, generation, until_s, at) VALUES ($1, $2, $3, $4, $5, $6)";
 const FIND_AFTER: &str = "SELECT seq, kind, id, generation, until_s FROM feed_events
@@ -19,7 +21,8 @@ const DELETE_DEAD: &str = "DELETE FROM feed_events WHERE seq IN
     (SELECT seq FROM feed_events WHERE until_s <> 0 AND until_s < $1 ORDER BY until_s LIMIT $2)";
 
 #[cfg(test)]
-const ALL: &[&str] = &[ENSURE, RENEW, RENEW_BEHIND, HEAD, NEXT, INSERT, FIND_AFTER, FIND_LIVE, DELETE_DEAD];
+const ALL: &[&str] =
+    &[ENSURE, RENEW, RENEW_BEHIND, HEAD, NEXT, NEXT_SOME, INSERT, FIND_AFTER, FIND_LIVE, DELETE_DEAD];
 
 pub(super) async fn ensure_feed(tx: &mut Tx, epoch: &str) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(ENSURE).bind(epoch).execute(c).await.map(|_| ()))
@@ -69,6 +72,33 @@ pub(super) async fn insert_event(
         .await
         .map(|_| ()))?;
     Ok(Cursor { epoch, seq })
+}
+
+/// The same for many; gives the place of the last.
+pub(super) async fn insert_events(
+    tx: &mut Tx,
+    events: &[(&Ended, i64)],
+    now: UnixMs,
+) -> Result<Option<Cursor>, StorageError> {
+    if events.is_empty() {
+        return Ok(None);
+    }
+    let many = events.len() as i64;
+    let (epoch, seq): (String, i64) =
+        on_tx!(tx, c => sqlx::query_as(NEXT_SOME).bind(many).fetch_one(c).await)?;
+    let numbered: Vec<_> = ((seq - many + 1)..).zip(events).collect();
+    for some in numbered.chunks(500) {
+        on_tx!(tx, c => {
+            let mut query =
+                QueryBuilder::new("INSERT INTO feed_events (seq, kind, id, generation, until_s, at) ");
+            query.push_values(some, |mut values, (seq, (ended, until_s))| {
+                values.push_bind(*seq).push_bind(ended.kind()).push_bind(ended.id());
+                values.push_bind(ended.generation()).push_bind(*until_s).push_bind(now.0);
+            });
+            query.build().persistent(false).execute(c).await.map(|_| ())
+        })?;
+    }
+    Ok(Some(Cursor { epoch, seq }))
 }
 
 /// The events after a number that can still concern a token, at most `limit`.

@@ -1,7 +1,7 @@
 //! Ending sessions: the row, the feed, the audit.
 
 use super::{Session, find_by_account, find_session, store};
-use crate::accounts::raise_generation;
+use crate::accounts::{lock_accounts, raise_generation, raise_generations};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -76,4 +76,53 @@ pub(crate) async fn end_all(
     let entry =
         Entry::done("account.end_all").merchant(merchant).actor(actor).subject(format!("account:{account}"));
     Ok(app.audit.write(tx, entry, caller, now, app.entropy.bytes()).await?)
+}
+
+/// How many accounts are ended by one statement.
+const AT_ONCE: usize = 500;
+
+/// Ends everything of many accounts. The act that it belongs to writes the audit.
+pub(crate) async fn end_all_of(
+    app: &App,
+    tx: &mut Tx,
+    accounts: &[AccountId],
+    now: UnixMs,
+) -> Result<(), Failure> {
+    let mut ended = Vec::new();
+    // In the same order as above: all accounts, all sessions by their ids, and the counter.
+    for some in accounts.chunks(AT_ONCE) {
+        lock_accounts(tx, some).await?;
+    }
+    store::lock_of(tx, accounts, AT_ONCE).await?;
+    for some in accounts.chunks(AT_ONCE) {
+        let raised = raise_generations(tx, some).await?;
+        store::update_ended_of(tx, some, Ending::Revoked, now).await?;
+        ended.extend(raised.into_iter().map(|(id, generation)| Ended::Account { id, generation }));
+    }
+    revocations::publish_all(app, tx, &ended, now).await
+}
+
+/// Ends every other session of an account than this one, which was opened in this transaction. Two logins at the same moment are one
+/// after the other here: one session is left.
+pub(crate) async fn end_others(
+    app: &App,
+    tx: &mut Tx,
+    session: &Session,
+    caller: &Caller,
+    now: UnixMs,
+) -> Result<(), Failure> {
+    let actor = format!("account:{}", session.account_id);
+    let mut ended = Vec::new();
+    for other in find_by_account(tx, &session.account_id).await? {
+        if other.sid != session.sid && store::update_ended(tx, &other.sid, Ending::Revoked, now).await? {
+            ended.push(Ended::Session { sid: other.sid.clone() });
+            let entry = Entry::done("session.replace")
+                .merchant(&other.merchant_id)
+                .actor(&actor)
+                .subject(format!("session:{}", other.sid));
+            app.audit.write(tx, entry, caller, now, app.entropy.bytes()).await?;
+        }
+    }
+    // The counter last: whoever holds it waits for no session.
+    revocations::publish_all(app, tx, &ended, now).await
 }

@@ -7,17 +7,20 @@ pub(crate) mod routes;
 mod store;
 
 pub(crate) use contact::{meet, meet_at_refresh};
-pub(crate) use end::{end as end_in, end_all, end_session};
-pub(crate) use store::{delete_dead, find_by_account, find_session, insert_session};
+pub(crate) use end::{end as end_in, end_all, end_all_of, end_others, end_session};
+pub(crate) use store::{
+    delete_dead, find_accounts_in_session, find_by_account, find_session, insert_session,
+};
 
 use margrave_shared::claims::SessionLimits;
 use margrave_shared::id::{AccountId, ClientId, MerchantId, SessionId};
 use margrave_shared::session::{Ending, SessionRow};
 use margrave_shared::time::UnixMs;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Session {
     /// Its id.
     pub(crate) sid: SessionId,

@@ -1,9 +1,9 @@
 //! `/v1/sessions`, `/v1/logout` and `/v1/edge/reports`.
 
 use super::report::take_report;
-use super::{end_session, find_by_account};
-use crate::accounts::routes::json;
+use super::{Session, end_session, find_by_account};
 use crate::app::App;
+use crate::http::answer::json;
 use crate::http::bearer::authenticate;
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
@@ -12,26 +12,35 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::SessionId;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::sync::Arc;
+
+/// A session of one's own.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct OwnSession {
+    #[serde(flatten)]
+    session: Session,
+    /// Whether it is the one of the token.
+    current: bool,
+}
+
+/// One's own sessions.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct OwnSessions {
+    sessions: Vec<OwnSession>,
+}
 
 /// The account's sessions.
 pub(crate) async fn list(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, ApiError> {
     let presented = authenticate(&app, &incoming).await?;
     let account = presented.account.as_ref().ok_or(ApiError::new(ErrorCode::InsufficientPermission))?;
     let mut tx = app.db.read().await?;
-    let sessions = find_by_account(&mut tx, &account.id).await?;
     let current = presented.claims.sid.as_ref();
-    let sessions: Vec<_> = sessions
-        .iter()
-        .map(|session| {
-            let mut value = serde_json::to_value(session).unwrap_or_default();
-            if let Some(object) = value.as_object_mut() {
-                object.insert("current".to_owned(), (Some(&session.sid) == current).into());
-            }
-            value
-        })
-        .collect();
-    Ok(json(StatusCode::OK, &serde_json::json!({ "sessions": sessions })))
+    let sessions = find_by_account(&mut tx, &account.id).await?.into_iter();
+    let sessions =
+        sessions.map(|session| OwnSession { current: Some(&session.sid) == current, session }).collect();
+    Ok(json(StatusCode::OK, &OwnSessions { sessions }))
 }
 
 /// Ends one of the account's sessions; `current` is the one of the token.

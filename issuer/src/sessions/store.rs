@@ -6,6 +6,7 @@ use margrave_shared::claims::SessionLimits;
 use margrave_shared::id::{AccountId, ClientId, MerchantId, SessionId};
 use margrave_shared::session::Ending;
 use margrave_shared::time::UnixMs;
+use sqlx::QueryBuilder;
 
 const INSERT: &str = "INSERT INTO sessions
     (sid, merchant_id, account_id, generation, client_id, started_at, seen_at, idle_s, until_s, auth_time_s, amr,
@@ -16,13 +17,15 @@ const FIND: &str =
 const FIND_BY_ACCOUNT: &str =
     "SELECT sid, merchant_id, account_id, generation, client_id, started_at, seen_at, idle_s, until_s,
     auth_time_s, amr, ending FROM sessions WHERE account_id = $1 AND ended_at IS NULL ORDER BY sid";
+const FIND_ACCOUNTS: &str =
+    "SELECT DISTINCT account_id FROM sessions WHERE merchant_id = $1 AND ended_at IS NULL";
 const SEE: &str = "UPDATE sessions SET seen_at = $2 WHERE sid = $1 AND ended_at IS NULL AND seen_at < $2";
 const END: &str = "UPDATE sessions SET ended_at = $2, ending = $3 WHERE sid = $1 AND ended_at IS NULL";
 const DELETE_DEAD: &str = "DELETE FROM sessions WHERE sid IN
     (SELECT sid FROM sessions WHERE forget_at < $1 ORDER BY forget_at LIMIT $2)";
 
 #[cfg(test)]
-const ALL: &[&str] = &[INSERT, FIND, FIND_BY_ACCOUNT, SEE, END, DELETE_DEAD];
+const ALL: &[&str] = &[INSERT, FIND, FIND_BY_ACCOUNT, FIND_ACCOUNTS, SEE, END, DELETE_DEAD];
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -100,6 +103,17 @@ pub(crate) async fn find_by_account(tx: &mut Tx, account: &AccountId) -> Result<
     rows.into_iter().map(Session::try_from).collect()
 }
 
+/// Which accounts of a merchant have a session that has not ended.
+pub(crate) async fn find_accounts_in_session(
+    tx: &mut Tx,
+    merchant: &MerchantId,
+) -> Result<Vec<AccountId>, StorageError> {
+    let ids: Vec<String> =
+        on_tx!(tx, c => sqlx::query_scalar(FIND_ACCOUNTS).bind(merchant.as_str()).fetch_all(c).await)?;
+    let corrupt = |_| StorageError::Corrupt { table: "sessions", column: "account_id" };
+    ids.iter().map(|id| AccountId::parse(id).map_err(corrupt)).collect()
+}
+
 /// Moves the last activity forward, never back, and never of an ended session.
 pub(super) async fn update_seen(tx: &mut Tx, sid: &SessionId, at: UnixMs) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(SEE).bind(sid.as_str()).bind(at.0).execute(c).await.map(|_| ()))
@@ -119,6 +133,55 @@ pub(super) async fn update_ended(
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))
+}
+
+/// Locks the sessions of many accounts in the order of their ids, so that who locks several never waits in a circle. On SQLite a
+/// transaction that writes is alone.
+pub(super) async fn lock_of(tx: &mut Tx, accounts: &[AccountId], at_once: usize) -> Result<(), StorageError> {
+    let Tx::Postgres(inner) = tx else { return Ok(()) };
+    let mut sids: Vec<String> = Vec::new();
+    for some in accounts.chunks(at_once) {
+        let mut query =
+            QueryBuilder::new("SELECT sid FROM sessions WHERE ended_at IS NULL AND account_id IN (");
+        let mut list = query.separated(", ");
+        for id in some {
+            list.push_bind(id.as_str());
+        }
+        query.push(")");
+        let found: Vec<String> = query.build_query_scalar().persistent(false).fetch_all(&mut **inner).await?;
+        sids.extend(found);
+    }
+    sids.sort();
+    for some in sids.chunks(at_once) {
+        let mut query = QueryBuilder::new("SELECT sid FROM sessions WHERE sid IN (");
+        let mut list = query.separated(", ");
+        for sid in some {
+            list.push_bind(sid.as_str());
+        }
+        query.push(") ORDER BY sid FOR UPDATE");
+        query.build().persistent(false).execute(&mut **inner).await?;
+    }
+    Ok(())
+}
+
+/// Ends every session of many accounts.
+pub(super) async fn update_ended_of(
+    tx: &mut Tx,
+    accounts: &[AccountId],
+    ending: Ending,
+    now: UnixMs,
+) -> Result<(), StorageError> {
+    on_tx!(tx, c => {
+        let mut query = QueryBuilder::new("UPDATE sessions SET ended_at = ");
+        query.push_bind(now.0).push(", ending = ").push_bind(ending.as_str());
+        query.push(" WHERE ended_at IS NULL AND account_id IN (");
+        let mut list = query.separated(", ");
+        for id in accounts {
+            list.push_bind(id.as_str());
+        }
+        query.push(")");
+        query.build().persistent(false).execute(c).await.map(|_| ())
+    })
 }
 
 /// Deletes rows that nothing asks for any more; at most `limit`, gives how many.

@@ -3,7 +3,7 @@
 /// A storage failure. Nothing of it is shown to a client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
-    /// A unique value is there already.
+    /// A unique value is there already, or what is referred to is not, or is referred to still.
     #[error("conflict")]
     Conflict,
     /// A stored value cannot be read; somebody else wrote it.
@@ -29,7 +29,9 @@ impl From<sqlx::Error> for StorageError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         match &error {
-            E::Database(inner) if inner.is_unique_violation() => Self::Conflict,
+            E::Database(inner) if inner.is_unique_violation() || inner.is_foreign_key_violation() => {
+                Self::Conflict
+            }
             E::Database(inner) if inner.code().is_some_and(|code| is_passing(&code)) => {
                 Self::Unavailable(error)
             }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The two limits in seconds; 0 = off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SessionPolicy {
     /// Longest pause between two acts.
@@ -24,6 +25,19 @@ impl Default for SessionPolicy {
 impl SessionPolicy {
     /// What applies to an application of class `mobile`: 14 and 30 days.
     pub const MOBILE: Self = Self { idle_s: 14 * 86400, absolute_s: 30 * 86400 };
+
+    /// Whether both are within what can be set: 0 (off) to 366 days.
+    ///
+    /// # Errors
+    /// With what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, value) in [("idle_s", self.idle_s), ("absolute_s", self.absolute_s)] {
+            if !(0..=366 * 86400).contains(&value) {
+                return Err(format!("`session.{name}` is 0 (off) to a year in seconds, not {value}"));
+            }
+        }
+        Ok(())
+    }
 
     /// The limits of a session that starts at `login`.
     pub const fn limits(&self, login: UnixMs) -> SessionLimits {

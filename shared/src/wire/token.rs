@@ -8,6 +8,7 @@ pub const FACTORS_GRANT: &str = "urn:margrave:params:oauth:grant-type:factors";
 
 /// A successful answer of `POST /oauth/token` (RFC 6749 §5.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TokenResponse {
     /// The permission token.
     pub access_token: String,
@@ -27,6 +28,7 @@ pub struct TokenResponse {
 
 /// A successful answer of a factor route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SecurityTokenResponse {
     /// The security token.
     pub security_token: String,

@@ -1,7 +1,7 @@
 //! Security tokens are exchanged for a session with a permission and a refresh token (C5, C8, C9).
 
 use super::{Granted, TokenRequest};
-use crate::accounts::{Account, device_standing, find_account};
+use crate::accounts::{Account, device_standing, find_account, lock_accounts};
 use crate::app::App;
 use crate::applications::{Class, find_application};
 use crate::audit::Entry;
@@ -9,7 +9,8 @@ use crate::factors::{SecurityProof, consume, read_proofs};
 use crate::failure::{Denial, Failure};
 use crate::merchants::{Merchant, find_merchant, find_services};
 use crate::passwords::find_hash;
-use crate::sessions::{Session, insert_session};
+use crate::permissions::find_held;
+use crate::sessions::{Session, end_others, insert_session};
 use crate::storage::Tx;
 use crate::tokens::{RefreshRow, choose_audience, claims_for_person, insert_refresh, sign};
 use margrave_shared::claims::RefreshClaims;
@@ -55,7 +56,9 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Grant
     let presented: BTreeSet<Factor> = proofs.iter().map(|proof| proof.claims.factor).collect();
     let enrolled = enrolled_factors(&mut tx, &account).await?;
     let policy = merchant.settings.factor_policy.clone().unwrap_or_default();
-    let verdict = policy.decide(&asked, &presented, &enrolled);
+    // After the account: who took a right away meanwhile has raised its generation since, and what is minted here ends.
+    let held = find_held(&mut tx, &account).await?;
+    let verdict = policy.decide(&asked, &held, &presented, &enrolled);
     if verdict.granted.is_empty() {
         if verdict.needed.is_empty() {
             return Err(Failure::denied(ErrorCode::InvalidScope, "not_by_factors"));
@@ -79,6 +82,11 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Grant
         0 => now.plus_seconds(UNLIMITED_S),
         until_s => UnixMs::from_seconds(until_s),
     };
+    let is_single = account.settings.single_session.or(merchant.settings.single_session).unwrap_or(false);
+    if is_single {
+        // Who logs in at the same moment waits here, and then finds this session.
+        lock_accounts(&mut tx, std::slice::from_ref(&account.id)).await?;
+    }
     insert_session(&mut tx, &session, expires_at.plus_seconds(AFTERMATH_S)).await?;
     let row = RefreshRow {
         family: TokenId::from_random(app.entropy.bytes()),
@@ -97,6 +105,9 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Grant
     answer.refresh_token = Some(refresh_token);
     answer.factors_needed = (!verdict.needed.is_empty()).then_some(verdict.needed);
 
+    if is_single {
+        end_others(app, &mut tx, &session, request.caller, now).await?;
+    }
     let entry = Entry::done("session.open")
         .merchant(&merchant.id)
         .actor(format!("account:{}", account.id))
@@ -104,6 +115,9 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Grant
         .person(account.person());
     app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
     tx.commit().await?;
+    if is_single {
+        app.feed.notify();
+    }
     Ok(Granted { answer, device: Some(device_standing(&account)) })
 }
 
@@ -124,9 +138,10 @@ fn open_session(
     auth_time_s: i64,
     now: UnixMs,
 ) -> Session {
-    let policy = match class {
-        Class::Web => merchant.settings.session.unwrap_or(app.session_policy),
-        Class::Mobile => SessionPolicy::MOBILE,
+    let policy = match (account.settings.session, class) {
+        (Some(own), _) => own,
+        (None, Class::Web) => merchant.settings.session.unwrap_or(app.session_policy),
+        (None, Class::Mobile) => SessionPolicy::MOBILE,
     };
     let amr: BTreeSet<&str> = proofs.iter().map(|proof| proof.claims.factor.amr()).collect();
     Session {

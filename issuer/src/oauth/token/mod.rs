@@ -67,6 +67,12 @@ impl From<TokenResponse> for Granted {
     }
 }
 
+/// Answers a form without more, for tests of other capabilities.
+#[cfg(test)]
+pub(crate) async fn exchange(app: &App, form: &Form, caller: &Caller) -> Result<TokenResponse, Failure> {
+    Ok(grant(app, &TokenRequest { form, basic: None, caller }).await?.answer)
+}
+
 /// Answers a token request.
 pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Granted, Failure> {
     match request.required("grant_type")? {

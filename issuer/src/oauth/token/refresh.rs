@@ -12,6 +12,7 @@ use crate::edges::find_edge;
 use crate::failure::Failure;
 use crate::keys::{open, seal};
 use crate::merchants::find_merchant;
+use crate::permissions::find_held;
 use crate::sessions::{Session, end_in, find_session, meet_at_refresh};
 use crate::storage::Tx;
 use crate::tokens::{
@@ -61,7 +62,7 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
     let over = met.is_err()
         || session.generation != account.generation
         || account.disabled_at.is_some()
-        || merchant.is_none_or(|merchant| merchant.disabled_at.is_some());
+        || merchant.as_ref().is_none_or(|merchant| merchant.disabled_at.is_some());
     let family = if over { FamilyState::Over } else { FamilyState::Standing };
 
     let mut verdict = decide(row.state, family, retry_key, now);
@@ -96,7 +97,14 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
                 mark_child_used(&mut tx, parent, now).await?;
             }
             let auth_age_s = now.seconds() - session.auth_time_s;
-            let scope = narrowed(&row.scope, &asked, auth_age_s);
+            let mut scope = narrowed(&row.scope, &asked, auth_age_s);
+            // What the policy no longer names is gone; roles that were lost have ended the session.
+            let policy = merchant.as_ref().and_then(|merchant| merchant.settings.factor_policy.clone());
+            let policy = policy.unwrap_or_default();
+            if scope.iter().any(|permission| !policy.is_open_to(&BTreeSet::new(), permission)) {
+                let held = find_held(&mut tx, &account).await?;
+                scope.retain(|permission| policy.is_open_to(&held, permission));
+            }
             if scope.is_empty() {
                 // The token stays unused. Its connection is given back first: the entry needs one.
                 drop(tx);

@@ -1,13 +1,17 @@
 //! The token endpoint's rules over time, over processes, on both databases.
 
 use super::{FACTORS_GRANT, TokenRequest, grant};
-use crate::accounts::{find_by_login, raise_generation};
+use crate::accounts::{AccountSettings, find_by_login, raise_generation, update_settings};
+use crate::admin::end_merchant_sessions;
 use crate::app::App;
-use crate::edges::create_edge;
+use crate::edges::{EdgeFacts, create_edge};
 use crate::factors::verify_credentials;
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::merchants::{MerchantSettings, NewMerchant, create_merchant};
 use crate::merchants::{NewKey, create_key};
+use crate::permissions::{AccountRights, Giver, change_rights, create_role, delete_role};
+use crate::sessions::find_by_account;
 use crate::storage::Db;
 use crate::storage::testing::{block_writers, dump, on_both_databases};
 use crate::sweeper::sweep;
@@ -17,7 +21,9 @@ use margrave_shared::form::Form;
 use margrave_shared::id::{AccountId, EdgeId, RequestId};
 use margrave_shared::login::Login;
 use margrave_shared::permission::parse_scope;
+use margrave_shared::role::RoleName;
 use margrave_shared::secret::SecretText;
+use margrave_shared::session::SessionPolicy;
 use margrave_shared::token::opaque;
 use margrave_shared::wire::credentials::CredentialsRequest;
 use margrave_shared::wire::device::DeviceClaim;
@@ -169,15 +175,18 @@ async fn ninety_failures_close_the_account_to_strangers_and_a_hundred_to_its_own
     world.another_process().await;
     assert_eq!(password(&world, PASSWORD).await, Err("too_many_failures"));
 
-    let edge = |name: &'static str, merchants: &'static str| {
-        let merchants =
-            vec![if merchants == "own" { world.merchant.id.to_string() } else { merchants.to_owned() }];
+    let edge = |name: &'static str, merchant: String| {
+        let merchants = vec![merchant];
         let app = Arc::clone(&world.app);
         let seed = [u8::try_from(name.len()).unwrap(); 32];
         let public_key = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes();
         async move {
-            let edge = create_edge(&app, name, public_key, merchants, None, &Caller::operator()).await;
-            edge.unwrap().id
+            let name = name.to_owned();
+            let facts = EdgeFacts { name, public_key, next_public_key: None, merchants, push_url: None };
+            let mut tx = app.db.begin().await.unwrap();
+            let edge = create_edge(&app, &mut tx, facts, "operator", &Caller::operator()).await.unwrap();
+            tx.commit().await.unwrap();
+            edge.id
         }
     };
     let account = find_by_login(&mut world.app.db.read().await.unwrap(), &Login::parse("alice")).await;
@@ -187,7 +196,15 @@ async fn ninety_failures_close_the_account_to_strangers_and_a_hundred_to_its_own
         device: Some(DeviceClaim { account, generation }),
         ..Caller::default()
     };
-    let (own, foreign) = (edge("own", "own").await, edge("foreign", "another-merchant").await);
+    let new = NewMerchant {
+        name: "Another".to_owned(),
+        platform: false,
+        services: Vec::new(),
+        settings: MerchantSettings::default(),
+    };
+    let another = create_merchant(&world.app, new, "operator", &Caller::operator()).await.unwrap().id;
+    let (own, foreign) =
+        (edge("own", world.merchant.id.to_string()).await, edge("foreign", another.to_string()).await);
     let known = of(own.clone(), account.id.clone(), 0);
     for (text, caller) in [
         ("no edge signed it", Caller { edge: None, ..known.clone() }),
@@ -290,3 +307,96 @@ async fn no_secret_stands_in_the_database(db: Db) {
     }
 }
 on_both_databases!(canaries, super::no_secret_stands_in_the_database);
+
+async fn with_single_session_the_last_login_is_the_only_one(db: Db) {
+    let world = Arc::new(World::new(db).await);
+    let other = world.another_process().await;
+    let app = &world.app;
+    let (_, without) = (log_in(&world).await, log_in(&world).await);
+    let mut tx = app.db.begin().await.unwrap();
+    let alice = find_by_login(&mut tx, &Login::parse("alice")).await.unwrap().unwrap();
+    assert_eq!(find_by_account(&mut tx, &alice.id).await.unwrap().len(), 2, "it is off by default");
+    let settings = AccountSettings {
+        single_session: Some(true),
+        session: Some(SessionPolicy { idle_s: 77, absolute_s: 0 }),
+        ..AccountSettings::default()
+    };
+    assert!(update_settings(&mut tx, &alice.id, &settings, 0).await.unwrap());
+    tx.commit().await.unwrap();
+    let first = log_in(&world).await;
+    assert_eq!(refresh(&world, app, refresh_token(&without), None).await.err(), Some("session_over"));
+    assert_eq!(world.session_of(&first).await.limits.idle_s, 77);
+    // Logins at the same moment, over two processes: one is left, and it works.
+    for round in 0..3 {
+        let mut proven = Vec::new();
+        for _ in 0..8 {
+            proven.push(password(&world, PASSWORD).await.unwrap());
+        }
+        let logins: Vec<_> = proven
+            .into_iter()
+            .enumerate()
+            .map(|(i, token)| {
+                let form =
+                    format!("grant_type={FACTORS_GRANT}&client_id={}&security_tokens={token}", world.client);
+                let app = if i % 2 == 0 { Arc::clone(&world.app) } else { Arc::clone(&other) };
+                tokio::spawn(async move { ask(&app, form, None).await.unwrap() })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for login in logins {
+            answers.push(login.await.unwrap());
+        }
+        let left = find_by_account(&mut app.db.read().await.unwrap(), &alice.id).await.unwrap();
+        assert_eq!(left.len(), 1, "round {round}");
+        let mut alive = 0;
+        for answer in &answers {
+            alive += i32::from(refresh(&world, app, refresh_token(answer), None).await.is_ok());
+        }
+        assert_eq!(alive, 1, "round {round}");
+    }
+}
+on_both_databases!(single_session, super::with_single_session_the_last_login_is_the_only_one);
+
+async fn what_a_role_gives_is_in_the_token_and_ends_with_it(db: Db) {
+    let world = World::new(db).await;
+    let (app, caller) = (&world.app, Caller::operator());
+    let login = async |scope: &str| {
+        let token = password(&world, PASSWORD).await.unwrap();
+        let form = format!(
+            "grant_type={FACTORS_GRANT}&client_id={}&security_tokens={token}&scope={scope}",
+            world.client
+        );
+        ask(app, form, None).await
+    };
+    assert_eq!(login("orders:ship").await.unwrap_err(), "not_by_factors");
+    let all = parse_scope("admin:*").unwrap();
+    let giver = Giver { actor: "operator", scope: &all, of_platform: false };
+    let name = RoleName::parse("clerk").unwrap();
+    let permissions = parse_scope("orders:ship admin:read").unwrap();
+    let mut tx = app.db.begin().await.unwrap();
+    let made = create_role(app, &mut tx, &world.merchant.id, name.clone(), permissions, giver, &caller).await;
+    let version = made.unwrap().version;
+    let alice = find_by_login(&mut tx, &Login::parse("alice")).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    let before = login("").await.unwrap();
+    let rights = AccountRights { roles: [name.clone()].into(), settings: AccountSettings::default() };
+    change_rights(app, &alice.id, &rights, 0, giver, &caller).await.unwrap();
+    // What was there before has ended, and what is privileged wants a second factor.
+    assert_eq!(refresh(&world, app, refresh_token(&before), None).await.unwrap_err(), "session_over");
+    let with = login("").await.unwrap();
+    assert_eq!(with.scope, "orders:ship read security write");
+    let needed = with.factors_needed.clone().unwrap();
+    assert_eq!(needed.keys().map(|p| p.as_str()).collect::<Vec<_>>(), ["admin:read"]);
+    assert_eq!(login("admin:read").await.unwrap_err(), "insufficient_factors");
+    // Everybody of the merchant is out with one act; what is proven and not spent yet too.
+    let proven = password(&world, PASSWORD).await.unwrap();
+    assert_eq!(end_merchant_sessions(app, &world.merchant.id, "operator", &caller).await.unwrap(), 1);
+    assert_eq!(refresh(&world, app, refresh_token(&with), None).await.unwrap_err(), "session_over");
+    let form = format!("grant_type={FACTORS_GRANT}&client_id={}&security_tokens={proven}", world.client);
+    assert!(ask(app, form, None).await.is_err());
+    assert!(login("").await.is_ok());
+    // A role that is gone gives nothing.
+    delete_role(app, &world.merchant.id, &name, version, "operator", &caller).await.unwrap();
+    assert_eq!(login("").await.unwrap().scope, "read security write");
+}
+on_both_databases!(roles, super::what_a_role_gives_is_in_the_token_and_ends_with_it);

@@ -1,0 +1,503 @@
+//! Who may call what: every operation of the administration, as the OpenAPI document lists them, by every role, on things of the
+//! caller's own merchant and of a foreign one. What is not allowed is 403 or 404, changes nothing and is audited; what is allowed gets
+//! past the judgement.
+
+use crate::accounts::{NewAccount, create_account};
+use crate::app::App;
+use crate::applications::{Class, create_application};
+use crate::edges::{EdgeFacts, create_edge};
+use crate::http::context::Caller;
+use crate::merchants::{MerchantSettings, NewKey, NewMerchant, create_key, create_merchant, rotate_key};
+use crate::permissions::{Giver, create_role};
+use crate::router::{Serves, openapi_document, router};
+use crate::storage::testing::{columns, on_both_databases};
+use crate::storage::{Db, on_tx};
+use crate::testing::World;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use ed25519_dalek::SigningKey;
+use margrave_shared::id::MerchantId;
+use margrave_shared::permission::parse_scope;
+use margrave_shared::role::RoleName;
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tower::ServiceExt as _;
+
+async fn merchant(app: &App, name: &str, platform: bool) -> MerchantId {
+    let (services, settings) = (Vec::new(), MerchantSettings::default());
+    let new = NewMerchant { name: name.to_owned(), platform, services, settings };
+    create_merchant(app, new, "operator", &Caller::operator()).await.unwrap().id
+}
+
+async fn send(router: &Router, request: Request<Body>) -> (StatusCode, Value) {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+/// A token of a new key of a merchant.
+async fn token(app: &App, router: &Router, merchant: &MerchantId, scope: &str) -> String {
+    let new = NewKey { permissions: parse_scope(scope).unwrap(), expires_at: None };
+    let key = create_key(app, merchant, &new, "operator", &Caller::operator()).await.unwrap();
+    let basic = margrave_shared::base64::encode_standard(
+        format!("{}:{}", key.key_id, key.secret.expose()).as_bytes(),
+    );
+    let request = Request::post("/oauth/token")
+        .header("authorization", format!("Basic {basic}"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from("grant_type=client_credentials"))
+        .unwrap();
+    let (status, answer) = send(router, request).await;
+    assert_eq!(status, 200, "{answer}");
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+/// One new thing of every kind, by the names that stand in paths.
+async fn things(app: &App, merchant: &MerchantId, number: usize) -> BTreeMap<&'static str, String> {
+    let caller = Caller::operator();
+    let new = NewAccount { username: format!("person-{number}"), password: None };
+    let account = create_account(app, merchant, new, "operator", &caller).await.unwrap();
+    let new = NewKey { permissions: parse_scope("read").unwrap(), expires_at: None };
+    let key = create_key(app, merchant, &new, "operator", &caller).await.unwrap();
+    let mut tx = app.db.begin().await.unwrap();
+    let application =
+        create_application(app, &mut tx, merchant, "App", Class::Web, "operator", &caller).await.unwrap();
+    let all = parse_scope("admin:*").unwrap();
+    let giver = Giver { actor: "operator", scope: &all, of_platform: false };
+    let name = RoleName::parse(&format!("role-{number}")).unwrap();
+    let role = create_role(app, &mut tx, merchant, name, parse_scope("read").unwrap(), giver, &caller)
+        .await
+        .unwrap();
+    let facts = EdgeFacts {
+        name: format!("edge-{number}"),
+        public_key: SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes(),
+        next_public_key: None,
+        merchants: vec![merchant.to_string()],
+        push_url: None,
+    };
+    let edge = create_edge(app, &mut tx, facts, "operator", &caller).await.unwrap();
+    tx.commit().await.unwrap();
+    BTreeMap::from([
+        ("merchant", merchant.to_string()),
+        ("account", account.id.to_string()),
+        ("key", key.key_id.to_string()),
+        ("application", application.id.to_string()),
+        ("role", role.name.to_string()),
+        ("edge", edge.id.to_string()),
+        ("sid", "some-session".to_owned()),
+        ("kid", "some-kid".to_owned()),
+    ])
+}
+
+/// How many rows there are in every table but the audit's and the feed's, and the versions of what has one.
+async fn state(db: &Db) -> Vec<(String, i64)> {
+    let mut state = Vec::new();
+    let mut tx = db.read().await.unwrap();
+    for column in columns(db).await {
+        let (table, name) = column.trim_end_matches(" NOT NULL").split_once('.').unwrap();
+        if table.starts_with("audit") {
+            continue;
+        }
+        let sql = match name {
+            "version" | "generation" | "device_generation" | "disabled_at" | "revoked_at" | "ended_at"
+            | "expires_at" => {
+                format!("SELECT CAST(COALESCE(SUM({name}), 0) AS BIGINT) + COUNT(*) FROM {table}")
+            }
+            _ => format!("SELECT COUNT(*) FROM {table}"),
+        };
+        let sum: i64 =
+            on_tx!(&mut tx, c => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(c).await).unwrap();
+        state.push((column, sum));
+    }
+    state
+}
+
+/// What a call needs to be meant: a body for what takes one, and the version of what is changed.
+fn request(verb: &str, path: &str, token: Option<&str>, has_body: bool) -> Request<Body> {
+    let mut request = Request::builder().method(verb.to_ascii_uppercase().as_str()).uri(path);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    request = request.header("if-match", "\"v0\"");
+    // A member that no body has: who is let through is told so.
+    let body = if has_body { Body::from(json!({ "no_such_member": 1 }).to_string()) } else { Body::empty() };
+    request.header("content-type", "application/json").body(body).unwrap()
+}
+
+async fn every_role_on_every_route(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let router = router(Arc::clone(app), Serves::All);
+    let platform = merchant(app, "Platform", true).await;
+    let own = &world.merchant.id;
+    // (role, its merchant, its token, whether it may: read own, write own, read foreign, write foreign, read and write the platform's)
+    let none = [false; 6];
+    let mut roles: Vec<(&str, &MerchantId, Option<String>, [bool; 6])> = vec![("nobody", own, None, none)];
+    for (scope, merchant, may) in [
+        ("read write register", own, none),
+        ("admin:read", own, [true, false, false, false, false, false]),
+        ("admin:write", own, [false, true, false, false, false, false]),
+        ("admin:*", own, [true, true, false, false, false, false]),
+        ("read", &platform, none),
+        ("admin:*", &platform, [true, true, false, false, false, false]),
+        ("platform:read", &platform, [true, false, true, false, true, false]),
+        ("platform:*", &platform, [true; 6]),
+    ] {
+        roles.push((scope, merchant, Some(token(app, &router, merchant, scope).await), may));
+    }
+    let document = openapi_document();
+    let (mut calls, mut let_through, mut number) = (0, 0, 0);
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let Some(rest) = path.strip_prefix("/admin/v1") else { continue };
+        for (verb, operation) in operations.as_object().unwrap() {
+            let permission = operation["x-permission"].as_str().unwrap();
+            let writes = permission.ends_with(":write");
+            let of_platform = operation["x-realm"] == "platform";
+            assert!(permission.starts_with(if of_platform { "platform:" } else { "admin:" }), "{path}");
+            let has_body = operation.get("requestBody").is_some();
+            for (role, home, token, may) in &roles {
+                for foreign in [false, true] {
+                    number += 1;
+                    let target =
+                        if foreign { merchant(app, "Foreign", false).await } else { (*home).clone() };
+                    let things = things(app, &target, number).await;
+                    let mut called = path.clone();
+                    for (name, id) in &things {
+                        called = called.replace(&format!("{{{name}}}"), id);
+                    }
+                    let allowed = match (of_platform, foreign, writes) {
+                        (true, _, false) => may[4],
+                        (true, _, true) => may[5],
+                        (false, false, false) => may[0],
+                        (false, false, true) => may[1],
+                        (false, true, false) => may[2],
+                        (false, true, true) => may[3],
+                    };
+                    let audited = refusals(app).await;
+                    let before = if allowed { Vec::new() } else { state(&app.db).await };
+                    let sent = request(verb, &called, token.as_deref(), has_body);
+                    let (status, answer) = send(&router, sent).await;
+                    let what =
+                        format!("{role} of {home}, foreign {foreign}: {verb} {called}: {status} {answer}");
+                    calls += 1;
+                    if allowed {
+                        let_through += 1;
+                        // What is not there is told from what may not be seen: of these two there is none.
+                        let is_missing = status == 404 && (rest.contains("{sid}") || rest.contains("{kid}"));
+                        let refused = matches!(status.as_u16(), 401 | 403 | 404) && !is_missing;
+                        assert!(!refused && status.as_u16() < 500, "{what}");
+                        if has_body {
+                            assert_eq!(answer["code"], "invalid_field", "{what}");
+                        }
+                    } else {
+                        let expected: &[u16] = match (token, of_platform || !foreign) {
+                            (None, _) => &[401],
+                            (Some(_), true) => &[403],
+                            // To whom may not look a foreign merchant is not there.
+                            (Some(_), false) => &[404],
+                        };
+                        // With rights over the platform everything is there, and what is not permitted is said.
+                        let seen = may[4] && foreign && status == 403;
+                        assert!(expected.contains(&status.as_u16()) || seen, "{what}");
+                        assert_eq!(state(&app.db).await, before, "{what}");
+                        let expected = audited + i64::from(token.is_some());
+                        assert_eq!(refusals(app).await, expected, "{what}: it stands in the audit");
+                    }
+                }
+            }
+        }
+    }
+    assert!(calls > 700 && let_through > 150, "{calls} calls, {let_through} let through");
+}
+on_both_databases!(matrix, super::every_role_on_every_route);
+
+async fn refusals(app: &App) -> i64 {
+    const SQL: &str = "SELECT COUNT(*) FROM audit WHERE act = 'admin' AND outcome = 'refused'";
+    let mut tx = app.db.read().await.unwrap();
+    on_tx!(&mut tx, c => sqlx::query_scalar(SQL).fetch_one(c).await).unwrap()
+}
+
+/// Things of a foreign merchant under the path of one's own, with bodies that could be meant.
+async fn a_foreign_thing_is_not_there_under_ones_own_merchant(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let router = router(Arc::clone(app), Serves::All);
+    let own = &world.merchant.id;
+    let platform = merchant(app, "Platform", true).await;
+    let foreign = merchant(app, "Foreign", false).await;
+    let document = openapi_document();
+    let mut tried = 0;
+    for (home, scope) in [(own, "admin:*"), (&platform, "platform:*")] {
+        let token = token(app, &router, home, scope).await;
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            let Some(rest) = path.strip_prefix("/admin/v1/merchants/{merchant}/") else { continue };
+            let Some(rest) = rest.find('{').map(|at| &rest[at..]) else { continue };
+            for verb in operations.as_object().unwrap().keys() {
+                tried += 1;
+                let things = things(app, &foreign, tried).await;
+                let mut called = path.replace("{merchant}", home.as_str());
+                for (name, id) in &things {
+                    called = called.replace(&format!("{{{name}}}"), id);
+                }
+                let body = match rest.split('}').next().unwrap() {
+                    "{role" => json!({ "permissions": ["read"] }),
+                    "{application" => json!({ "name": "Mine", "class": "web" }),
+                    _ => Value::Null,
+                };
+                let path = called.strip_prefix("/admin/v1").unwrap();
+                // What is shown of the thing itself gives its version.
+                let there = path.replace(home.as_str(), foreign.as_str());
+                let theirs = merchant_token(app, &router, &foreign).await;
+                let etag = act(&router, &theirs, "GET", &there, &[], &Value::Null).await.1;
+                let etag = etag.unwrap_or("\"v0\"".to_owned());
+                let before = state(&app.db).await;
+                let verb = verb.to_ascii_uppercase();
+                let (status, _, answer) =
+                    act(&router, &token, &verb, path, &[("if-match", &etag)], &body).await;
+                assert_eq!(status, 404, "{scope}: {verb} {path}: {answer}");
+                assert_eq!(state(&app.db).await, before, "{scope}: {verb} {path}");
+            }
+        }
+        // A session of somebody else's under one's own account.
+        let answer = world.log_in("alice").await.unwrap();
+        let sid = world.session_of(&answer).await.sid;
+        let other = things(app, own, 1000 + tried).await;
+        let path = format!("/accounts/{}/sessions/{sid}", other["account"]);
+        assert_eq!(act(&router, &token, "DELETE", &path, &[], &Value::Null).await.0, 404);
+        assert!(world.refresh(&answer).await.is_ok());
+    }
+    assert!(tried >= 14, "{tried}");
+}
+on_both_databases!(mixed, super::a_foreign_thing_is_not_there_under_ones_own_merchant);
+
+async fn merchant_token(app: &App, router: &Router, merchant: &MerchantId) -> String {
+    token(app, router, merchant, "admin:*").await
+}
+
+async fn nobody_makes_easier_what_they_do_not_hold(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let router = router(Arc::clone(app), Serves::All);
+    let own = &world.merchant.id;
+    let writer = token(app, &router, own, "admin:write").await;
+    let path = format!("/merchants/{own}");
+    let body = |factors: &Value| json!({ "name": "Test", "settings": { "factor_policy": factors } });
+    let easy = json!([["credentials"]]);
+    let mut version = 0;
+    let before = refusals(app).await;
+    for (rules, status) in [
+        (json!({ "read": { "any_of": easy } }), 200),
+        (json!({ "read": { "any_of": easy }, "admin:write": { "any_of": easy } }), 200),
+        (
+            json!({ "read": { "any_of": easy }, "admin:write": { "any_of": easy }, "admin:read": { "any_of": easy } }),
+            403,
+        ),
+        (
+            json!({ "read": { "any_of": easy }, "platform:*": { "any_of": easy }, "admin:write": { "any_of": easy } }),
+            403,
+        ),
+        (json!({ "read": { "any_of": easy } }), 200),
+    ] {
+        let etag = format!("\"v{version}\"");
+        let put = act(&router, &writer, "PUT", &path, &[("if-match", &etag)], &body(&rules)).await;
+        assert_eq!(put.0, status, "{rules}: {}", put.2);
+        version += i32::from(status == 200);
+    }
+    // Giving what is not held, by a key, by a role, to an account.
+    let account = things(app, own, 1).await["account"].clone();
+    for (path, verb, body) in [
+        (format!("{path}/keys"), "POST", json!({ "permissions": ["admin:read"] })),
+        (format!("{path}/roles"), "POST", json!({ "name": "r", "permissions": ["admin:*"] })),
+        (
+            format!("/accounts/{account}/rights"),
+            "PUT",
+            json!({ "roles": [], "settings": { "permissions": ["admin:read"] } }),
+        ),
+    ] {
+        let sent = act(&router, &writer, verb, &path, &[("if-match", "\"v0\"")], &body).await;
+        assert_eq!(sent.0, 403, "{path}: {}", sent.2);
+    }
+    assert_eq!(refusals(app).await, before + 5, "each stands in the audit");
+}
+on_both_databases!(delegation, super::nobody_makes_easier_what_they_do_not_hold);
+
+async fn of_fifty_rotations_at_once_one_is_done(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let caller = Caller::operator();
+    let own = &world.merchant.id;
+    let new = NewKey { permissions: parse_scope("read").unwrap(), expires_at: None };
+    let key = create_key(app, own, &new, "operator", &caller).await.unwrap().key_id;
+    let rotations: Vec<_> = (0..50)
+        .map(|_| {
+            let (app, own, key) = (Arc::clone(app), own.clone(), key.clone());
+            tokio::spawn(async move {
+                rotate_key(&app, &own, &key, "operator", &Caller::operator()).await.is_ok()
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for rotation in rotations {
+        done += i32::from(rotation.await.unwrap());
+    }
+    assert_eq!(done, 1);
+}
+on_both_databases!(rotations, super::of_fifty_rotations_at_once_one_is_done);
+
+/// Sends as an administrator and gives status, ETag and answer.
+async fn act(
+    router: &Router,
+    token: &str,
+    verb: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> (u16, Option<String>, Value) {
+    let mut request = Request::builder()
+        .method(verb)
+        .uri(format!("/admin/v1{path}"))
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    let response = router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let etag = response.headers().get("etag").map(|value| value.to_str().unwrap().to_owned());
+    let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, etag, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+async fn what_was_read_is_what_is_changed(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let router = router(Arc::clone(app), Serves::All);
+    let own = &world.merchant.id;
+    let token = token(app, &router, own, "admin:*").await;
+    let path = format!("/merchants/{own}");
+    let (_, etag, shown) = act(&router, &token, "GET", &path, &[], &Value::Null).await;
+    let (etag, name) = (etag.unwrap(), shown["merchant"]["name"].as_str().unwrap());
+    assert_eq!((etag.as_str(), name), ("\"v0\"", "Test"));
+    let body = json!({ "name": "New", "settings": { "single_session": true } });
+    let put = async |headers: &[(&str, &str)], body: &Value| {
+        act(&router, &token, "PUT", &path, headers, body).await
+    };
+    // Without what was read, with what is none, with several.
+    for (headers, status) in [
+        (vec![], 428),
+        (vec![("if-match", "\"v7\"")], 412),
+        (vec![("if-match", "W/\"v0\"")], 412),
+        (vec![("if-match", "\"v+0\"")], 412),
+        (vec![("if-match", "*")], 400),
+        (vec![("if-match", "\"v0\", \"v1\"")], 400),
+        (vec![("if-match", "\"v0\""), ("if-match", "\"v0\"")], 400),
+    ] {
+        assert_eq!(put(&headers, &body).await.0, status, "{headers:?}");
+    }
+    for bad in [
+        json!({ "name": "", "settings": {} }),
+        json!({ "name": "x", "settings": { "session": { "idle_s": -1, "absolute_s": 0 } } }),
+        json!({ "name": "x", "settings": { "factor_policy": { "read": { "any_of": [["email"]] } } } }),
+        json!({ "name": "x", "settings": {}, "platform_at": 1 }),
+        json!({ "name": "x" }),
+    ] {
+        let (status, _, answer) = put(&[("if-match", "\"v0\"")], &bad).await;
+        assert_eq!((status, &answer["code"]), (422, &json!("invalid_field")), "{bad}");
+    }
+    // Of twenty that all read the same one is first.
+    let put = |number: i64| {
+        let (router, token, path) = (router.clone(), token.clone(), path.clone());
+        tokio::spawn(async move {
+            let body = json!({ "name": format!("New {number}"), "settings": { "single_session": true } });
+            act(&router, &token, "PUT", &path, &[("if-match", "\"v0\"")], &body).await.0
+        })
+    };
+    let many: Vec<_> = (0..20).map(put).collect();
+    let mut statuses = Vec::new();
+    for one in many {
+        statuses.push(one.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses[0], 200);
+    assert!(statuses[1..].iter().all(|status| *status == 412), "{statuses:?}");
+    let (_, etag, shown) = act(&router, &token, "GET", &path, &[], &Value::Null).await;
+    assert_eq!(etag.unwrap(), "\"v1\"");
+    assert_eq!(shown["merchant"]["settings"], json!({ "single_session": true }));
+    // Services are the platform's.
+    let services = json!({ "services": [] });
+    let headers = [("if-match", "\"v1\"")];
+    assert_eq!(act(&router, &token, "PUT", &format!("{path}/services"), &headers, &services).await.0, 403);
+}
+on_both_databases!(versions, super::what_was_read_is_what_is_changed);
+
+async fn lists_come_in_pages_and_creations_once(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let router = router(Arc::clone(app), Serves::All);
+    let own = &world.merchant.id;
+    let token = token(app, &router, own, "admin:*").await;
+    let path = format!("/merchants/{own}/roles");
+    let none = Value::Null;
+    for number in 0..5 {
+        let body = json!({ "name": format!("r{number}"), "permissions": ["read"] });
+        let key = format!("key-{number}");
+        let once = act(&router, &token, "POST", &path, &[("idempotency-key", &key)], &body).await;
+        let again = act(&router, &token, "POST", &path, &[("idempotency-key", &key)], &body).await;
+        assert_eq!((once.0, &once), (201, &again));
+        assert_eq!(act(&router, &token, "POST", &path, &[], &body).await.0, 409);
+        let other = json!({ "name": format!("s{number}"), "permissions": ["read"] });
+        let (status, _, answer) =
+            act(&router, &token, "POST", &path, &[("idempotency-key", &key)], &other).await;
+        assert_eq!((status, &answer["code"]), (422, &json!("idempotency_key_reused")));
+    }
+    let (mut names, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = act(&router, &token, "GET", &format!("{path}?limit=2&after={after}"), &[], &none).await.2;
+        let roles = page["roles"].as_array().unwrap();
+        assert!(roles.len() <= 2);
+        names.extend(roles.iter().map(|role| role["name"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => next.clone_into(&mut after),
+            None => break,
+        }
+    }
+    assert_eq!(names, ["r0", "r1", "r2", "r3", "r4"]);
+    let odd = Request::post(format!("/admin/v1{path}"))
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .header("idempotency-key", axum::http::HeaderValue::from_bytes(b"caf\xe9").unwrap());
+    let body = Body::from(json!({ "name": "odd", "permissions": [] }).to_string());
+    assert_eq!(send(&router, odd.body(body).unwrap()).await.0, 400, "a key that cannot be read is not none");
+    // A key's secret comes again with the same key, and only then; a key that is made twice is two.
+    let path = format!("/merchants/{own}/keys");
+    let body = json!({ "permissions": ["read"] });
+    let one = act(&router, &token, "POST", &path, &[("idempotency-key", "k")], &body).await.2;
+    let again = act(&router, &token, "POST", &path, &[("idempotency-key", "k")], &body).await.2;
+    let other = act(&router, &token, "POST", &path, &[], &body).await.2;
+    assert!(one["secret"].is_string() && one == again && one != other);
+    let accounts = format!("/merchants/{own}/accounts");
+    for (query, status, found) in [
+        ("?login=ALICE", 200, 1),
+        ("?login=bob", 200, 0),
+        ("?disabled=false", 200, 1),
+        ("?disabled=true", 200, 0),
+        ("?role=r0", 200, 0),
+        ("?disabled=yes", 400, 0),
+        ("?disabeld=true", 400, 0),
+        ("?limit=0", 400, 0),
+        ("?limit=201", 400, 0),
+        ("?after=%00", 400, 0),
+        ("?limit=1&limit=2", 400, 0),
+    ] {
+        let (answered, _, page) =
+            act(&router, &token, "GET", &format!("{accounts}{query}"), &[], &none).await;
+        let count = page["accounts"].as_array().map_or(0, Vec::len);
+        assert_eq!((answered, count), (status, found), "{query}");
+    }
+}
+on_both_databases!(pages, super::lists_come_in_pages_and_creations_once);
