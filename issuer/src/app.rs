@@ -6,7 +6,7 @@ use crate::config::{Config, KeysConfig, TokenConfig};
 use crate::entropy::Entropy;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::keys::{KeyRing, rotate, sealing_key};
+use crate::keys::{self, KeyRing, MasterKeys, rotate, sealing_key};
 use crate::limiter::Limiter;
 use crate::outbound::Fetcher;
 use crate::passwords::Kdf;
@@ -69,30 +69,31 @@ impl App {
     /// Builds everything; the database is migrated and has its keys.
     pub(crate) async fn build(
         config: &Config,
-        master_key: &SecretKey,
+        masters: &MasterKeys,
         db: Db,
         clock: Clock,
     ) -> Result<Self, Failure> {
         migrate(&db).await?;
         let entropy = Entropy;
+        let root = &keys::root(&db, masters, &clock, &entropy).await?;
         revocations::ensure(&db, &uuid_v4(entropy.bytes())).await?;
         let limits = config.limits.limits(&mut Vec::new());
         let limits = limits.ok_or(Failure::Internal("limits out of range"))?;
-        let sealing_key = sealing_key(master_key);
+        let sealing_key = sealing_key(root);
         let app = Self {
             clock,
             entropy,
-            audit: Audit::new(master_key),
+            audit: Audit::new(root),
             keyring: KeyRing::new(sealing_key.clone()),
             sealing_key,
             kdf: Kdf::new(&config.password, entropy.bytes(), entropy.bytes())?,
             feed: Feed::default(),
             propagation: Propagation::default(),
-            status_key: master_key.derive("status lists"),
+            status_key: root.derive("status lists"),
             status_lists: StatusLists::default(),
-            name_key: master_key.derive("erased names"),
-            answers_key: master_key.derive("idempotent answers"),
-            limiter: Limiter::new(limits, master_key.derive("limiter")),
+            name_key: root.derive("erased names"),
+            answers_key: root.derive("idempotent answers"),
+            limiter: Limiter::new(limits, root.derive("limiter")),
             fetcher: Fetcher::new()?,
             public_url: config.public_url.clone(),
             direct: config.direct,

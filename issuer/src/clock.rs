@@ -1,13 +1,30 @@
 //! The only place that reads the time.
 
 use margrave_shared::time::UnixMs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 #[cfg(test)]
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
 };
+
+/// How long something took, by a clock that nobody sets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// How long ago that was, in seconds.
+    pub(crate) fn seconds(self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
 
 /// Where `now` comes from.
 #[derive(Debug, Clone)]

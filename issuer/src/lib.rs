@@ -21,6 +21,7 @@ mod idempotency;
 mod keys;
 mod limiter;
 mod merchants;
+mod metrics;
 mod oauth;
 mod outbound;
 mod passwords;

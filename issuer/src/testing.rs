@@ -138,5 +138,5 @@ impl World {
 
 async fn start(config: &Config, db: Db, clock: &Arc<AtomicI64>) -> Arc<App> {
     let key = SecretKey::from_bytes([5; 32]);
-    Arc::new(App::build(config, &key, db, Clock::Manual(Arc::clone(clock))).await.unwrap())
+    Arc::new(App::build(config, &key.into(), db, Clock::Manual(Arc::clone(clock))).await.unwrap())
 }

@@ -11,6 +11,7 @@
     reason = "this is a test binary; what fails should say so and stop"
 )]
 
+mod administration;
 mod answers_of_an_origin;
 mod audit;
 mod backup;
@@ -20,8 +21,12 @@ mod deployment;
 mod direct_clients;
 mod doctor;
 mod drills;
+// They mount file systems and move a clock as Linux does.
+#[cfg(target_os = "linux")]
+mod faults;
 mod forged;
 mod http;
+mod import;
 mod key_rotation;
 mod keys_of_a_strange_issuer;
 mod known_devices;

@@ -130,3 +130,27 @@ async fn traces_are_continued_or_started_and_lines_say_what_became_of_requests()
     get(&quiet.edge("/api/x"), &[]).await.expect(401);
     assert!(quiet.logged().is_empty());
 }
+
+/// A dashboard that asks for what nobody counts shows nothing, and an alert of that kind never fires.
+#[test]
+fn the_dashboard_and_the_alerts_name_only_what_is_counted() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let counted = read("issuer/src/metrics.rs") + &read("edge/src/metrics.rs");
+    let mut named = std::collections::BTreeSet::new();
+    for file in ["deploy/observability/grafana.json", "deploy/observability/alerts.yml"] {
+        let text = read(file);
+        for (at, _) in text.match_indices("margrave_") {
+            let name: String = text[at..]
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || matches!(c, '_' | '0'..='9'))
+                .collect();
+            named.insert(name.trim_end_matches("_bucket").trim_end_matches("_count").to_owned());
+        }
+    }
+    assert!(named.len() > 15, "{named:?}");
+    for name in named {
+        assert!(counted.contains(&name), "{name} is counted nowhere");
+    }
+    serde_json::from_str::<serde_json::Value>(&read("deploy/observability/grafana.json")).unwrap();
+}

@@ -114,6 +114,8 @@ async fn fuzz(program: &Path, config: &Path, issuer: &Issuer, demo: &Demo, optio
     let token = token(issuer, demo).await?;
     let mut command = Command::new(program);
     command
+        // It writes beside where it is.
+        .current_dir(config.parent().unwrap_or(config))
         .arg("--no-color")
         .arg("--config-file")
         .arg(config)

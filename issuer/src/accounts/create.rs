@@ -7,7 +7,7 @@ use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::passwords;
-use crate::storage::StorageError;
+use crate::storage::{StorageError, Tx};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{AccountId, MerchantId};
 use margrave_shared::login::Username;
@@ -45,28 +45,45 @@ pub(crate) async fn create_account(
             Some(app.kdf.hash(normal, caller.address, app.entropy.bytes()).await?)
         }
     };
+    let mut tx = app.db.begin().await?;
+    let account = insert_new(app, &mut tx, merchant_id, &username, hash.as_deref(), actor, caller).await?;
+    tx.commit().await?;
+    Ok(account)
+}
+
+/// Inserts an account with a password's hash.
+///
+/// # Errors
+/// `username_taken`.
+pub(super) async fn insert_new(
+    app: &App,
+    tx: &mut Tx,
+    merchant_id: &MerchantId,
+    username: &Username,
+    hash: Option<&str>,
+    actor: &str,
+    caller: &Caller,
+) -> Result<Account, Failure> {
     let now = app.clock.now();
     let id = AccountId::from_random(app.entropy.bytes());
     let x_address = XAddress::assigned(app.entropy.bytes());
     let audit_key = app.audit.personal().make(&id, app.entropy.bytes());
-    let mut tx = app.db.begin().await?;
-    match store::insert_account(&mut tx, &id, merchant_id, &username, &x_address, &audit_key, now).await {
+    match store::insert_account(tx, &id, merchant_id, username, &x_address, &audit_key, now).await {
         Err(StorageError::Conflict) => {
             return Err(Failure::denied(ErrorCode::UsernameTaken, "username_taken"));
         }
         inserted => inserted?,
     }
     // After the name is this transaction's own: an erasure at the same moment has been waited for.
-    if is_erased_name(app, &mut tx, username.key()).await? {
+    if is_erased_name(app, tx, username.key()).await? {
         return Err(Failure::denied(ErrorCode::UsernameTaken, "erased_username"));
     }
     if let Some(hash) = hash {
-        passwords::put_hash(&mut tx, &id, &hash, now).await?;
+        passwords::put_hash(tx, &id, hash, now).await?;
     }
     let entry =
         Entry::done("account.create").merchant(merchant_id).actor(actor).subject(format!("account:{id}"));
-    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
-    tx.commit().await?;
+    app.audit.write(tx, entry, caller, now, app.entropy.bytes()).await?;
     Ok(Account {
         id,
         merchant_id: merchant_id.clone(),

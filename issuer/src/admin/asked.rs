@@ -36,14 +36,14 @@ impl Query {
         if form.iter().all(usable) { Ok(Self(form)) } else { Err(invalid()) }
     }
 
-    /// A parameter.
+    /// A parameter. An empty one is one: of a filter nothing is like it.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name)
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// One that is read as something.
     pub(super) fn parsed<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
-        let read = self.0.get(name).map(str::parse).transpose();
+        let read = self.text(name).map(str::parse).transpose();
         read.map_err(|_| ApiError::new(ErrorCode::InvalidRequest))
     }
 

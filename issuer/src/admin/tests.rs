@@ -487,6 +487,8 @@ async fn lists_come_in_pages_and_creations_once(db: Db) {
         ("?disabled=false", 200, 1),
         ("?disabled=true", 200, 0),
         ("?role=r0", 200, 0),
+        ("?role=", 200, 0),
+        ("?disabled=", 400, 0),
         ("?disabled=yes", 400, 0),
         ("?disabeld=true", 400, 0),
         ("?limit=0", 400, 0),

@@ -141,7 +141,7 @@ pub(super) async fn is_waiting(tx: &mut Tx) -> Result<bool, StorageError> {
 }
 
 /// How many rows wait, and the time of the oldest.
-pub(super) async fn count_waiting(tx: &mut Tx) -> Result<(i64, Option<i64>), StorageError> {
+pub(crate) async fn count_waiting(tx: &mut Tx) -> Result<(i64, Option<i64>), StorageError> {
     on_tx!(tx, c => sqlx::query_as(COUNT_WAITING).fetch_one(c).await)
 }
 

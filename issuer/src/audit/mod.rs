@@ -13,6 +13,7 @@ mod tests;
 mod together;
 mod verify;
 
+pub(crate) use chain_store::count_waiting as count_unsealed;
 pub(crate) use export::{Exported, export};
 pub(crate) use personal::{Person, PersonalKeys};
 pub(crate) use seal::{run as run_sealer, seal_some};
@@ -112,11 +113,11 @@ pub(crate) struct Audit {
 impl Audit {
     /// With keys of its own: one under which logins and addresses are hashed, one that seals the accounts' keys, one that signs
     /// the chain's heads.
-    pub(crate) fn new(master_key: &SecretKey) -> Self {
+    pub(crate) fn new(root: &SecretKey) -> Self {
         Self {
-            key: master_key.derive("audit"),
-            personal: PersonalKeys::new(master_key.derive("audit accounts")),
-            heads: Self::head_key(master_key),
+            key: root.derive("audit"),
+            personal: PersonalKeys::new(root.derive("audit accounts")),
+            heads: Self::head_key(root),
             last_head: Mutex::default(),
             readers: Semaphore::new(MOST_READERS),
             together: Together::default(),
@@ -124,8 +125,8 @@ impl Audit {
     }
 
     /// The key that signs heads.
-    fn head_key(master_key: &SecretKey) -> SigningKey {
-        SigningKey::from_bytes(master_key.derive("audit heads").bytes())
+    fn head_key(root: &SecretKey) -> SigningKey {
+        SigningKey::from_bytes(root.derive("audit heads").bytes())
     }
 
     /// The end of the chain as this process has last seen it.

@@ -42,14 +42,14 @@ impl Verified {
 /// How many rows are read at once.
 const PAGE: i64 = 1_000;
 
-/// Whether the head was signed with a master key; nothing where nothing was sealed yet.
+/// Whether the head was signed with this issuer's key; nothing where nothing was sealed yet.
 ///
 /// # Errors
 /// The database's.
-pub(crate) async fn head_is_signed(db: &Db, master_key: &SecretKey) -> Result<Option<bool>, StorageError> {
+pub(crate) async fn head_is_signed(db: &Db, root: &SecretKey) -> Result<Option<bool>, StorageError> {
     let mut tx = db.glance().await?;
     let head = chain_store::find_head(&mut tx).await?;
-    let key = Audit::head_key(master_key).verifying_key();
+    let key = Audit::head_key(root).verifying_key();
     if head.is_none() && !chain_store::find_sealed(&mut tx, i64::MIN, 1).await?.is_empty() {
         return Ok(Some(false));
     }

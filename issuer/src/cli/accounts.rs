@@ -2,7 +2,10 @@
 
 use super::merchants::merchant_id;
 use super::{CommandError, Output};
-use crate::accounts::{NewAccount, create_account, find_by_login, forget_account_devices};
+use crate::accounts::{
+    Imported, ImportedAccount, NewAccount, create_account, end_import, find_by_login, forget_account_devices,
+    import_account,
+};
 use crate::admin::{
     disable_account, end_account_sessions, erase_account, export_account, reset_account_failures,
 };
@@ -14,6 +17,7 @@ use margrave_shared::login::Login;
 use margrave_shared::secret::SecretText;
 use serde_json::json;
 use std::io::BufRead as _;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -23,6 +27,19 @@ pub(super) enum Command {
         merchant: String,
         /// Its username.
         username: String,
+    },
+    /// Make accounts from a file of JSON lines, `{"username": "…", "password_hash": "…"}`, with hashes that another system made: bcrypt,
+    /// scrypt, PBKDF2 or argon2. Each becomes ours at the first right password. It may be run again.
+    Import {
+        /// The merchant's id.
+        merchant: String,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Say how many imported passwords have not been used yet; when none is left, logins cost no more than before the import.
+    EndImport {
+        /// The merchant's id.
+        merchant: String,
     },
     /// Show an account by its login.
     Find {
@@ -85,6 +102,15 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
                 &json!({ "account_id": account.id, "x_address": account.x_address }),
             );
         }
+        Command::Import { merchant, file } => import(app, merchant, file, output).await?,
+        Command::EndImport { merchant } => {
+            let left = end_import(app, &merchant_id(merchant)?).await?;
+            let text = match left {
+                0 => "none is left: the import is over".to_owned(),
+                left => format!("{left} imported passwords have not been used yet"),
+            };
+            output.print(&text, &json!({ "left": left }));
+        }
         Command::Find { login } => {
             let mut tx = app.db.read().await?;
             let account = find_by_login(&mut tx, &Login::parse(login)).await?;
@@ -120,4 +146,49 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         }
     }
     Ok(())
+}
+
+/// How many lines are told of by their numbers.
+const MOST_TOLD: usize = 100;
+
+async fn import(app: &App, merchant: &str, file: &Path, output: Output) -> Result<(), CommandError> {
+    let merchant = merchant_id(merchant)?;
+    let fail =
+        |error: std::io::Error| CommandError::Text(format!("{} cannot be read: {error}", file.display()));
+    let lines = std::io::BufReader::new(std::fs::File::open(file).map_err(fail)?).lines();
+    let (mut made, mut there, mut refused) = (0, 0, Vec::new());
+    for (number, line) in (1..).zip(lines) {
+        let line = line.map_err(fail)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let became = match serde_json::from_str::<ImportedAccount>(&line) {
+            Ok(line) => import_account(app, &merchant, &line, &Caller::operator()).await?,
+            // Its words would show what stands there.
+            Err(_) => Imported::Refused("it is not {\"username\": …, \"password_hash\": …}".to_owned()),
+        };
+        match became {
+            Imported::Made => made += 1,
+            Imported::There => there += 1,
+            Imported::Refused(why) => refused.push((number, why)),
+        }
+        if number % 1000 == 0 {
+            eprintln!("  · {number} lines");
+        }
+    }
+    let mut text = vec![format!(
+        "{made} accounts were made, {there} were there already, {} lines were refused",
+        refused.len()
+    )];
+    text.extend(refused.iter().take(MOST_TOLD).map(|(number, why)| format!("  line {number}: {why}")));
+    let told: Vec<_> =
+        refused.iter().take(MOST_TOLD).map(|(number, why)| json!({ "line": number, "why": why })).collect();
+    output.print(
+        &text.join("\n"),
+        &json!({ "made": made, "there": there, "refused": refused.len(), "lines": told }),
+    );
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::Text("some lines were refused: correct those and run it again".to_owned()))
 }

@@ -19,7 +19,7 @@ fn tell(rows: u64) {
 
 pub(super) async fn make(config: &Config, file: &Path, output: Output) -> Result<(), CommandError> {
     telemetry::start(true);
-    let (key, db) = (config.master_key()?, open(config).await?);
+    let (key, db) = (config.master_keys()?.current, open(config).await?);
     let now = Clock::System.now();
     let rows = write_backup(&db, &key, file, now, tell)
         .await
@@ -33,11 +33,11 @@ pub(super) async fn make(config: &Config, file: &Path, output: Output) -> Result
 
 pub(super) async fn restore_from(config: &Config, file: &Path, output: Output) -> Result<(), CommandError> {
     telemetry::start(true);
-    let (key, db) = (config.master_key()?, open(config).await?);
+    let (key, db) = (config.master_keys()?.current, open(config).await?);
     let epoch = uuid_v4(Entropy.bytes());
     let restored = restore(&db, &key, file, &epoch, tell).await;
     let restored = restored.map_err(|error| CommandError::Text(error.to_string()))?;
-    let app = App::build(config, &key, db, Clock::System).await?;
+    let app = App::build(config, &key.into(), db, Clock::System).await?;
     let entry = Entry::done("backup.restore").actor("operator").subject(format!("backup of {}", restored.at));
     let (caller, now) = (Caller::operator(), app.clock.now());
     app.audit.write_alone(&app.db, entry, &caller, now, app.entropy.bytes()).await?;

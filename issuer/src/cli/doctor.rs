@@ -4,11 +4,10 @@ use super::{CommandError, Output, explain, open, without_password};
 use crate::audit::head_is_signed;
 use crate::config::Config;
 use crate::edges::find_edges;
-use crate::keys::check_keys;
+use crate::keys::{MasterKeys, check_keys, find_root};
 use crate::outbound::{Fetcher, may_be_called};
 use crate::storage::{Db, is_current};
 use crate::telemetry;
-use margrave_shared::secret::SecretKey;
 use margrave_shared::time::UnixMs;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -160,8 +159,8 @@ fn url(config: &Config, checks: &mut Checks) {
     }
 }
 
-fn master_key(config: &Config, checks: &mut Checks) -> Option<SecretKey> {
-    let key = match config.master_key() {
+fn master_key(config: &Config, checks: &mut Checks) -> Option<MasterKeys> {
+    let key = match config.master_keys() {
         Ok(key) => key,
         Err(error) => {
             checks.problem("master key", error.to_string(), "without it no signing key opens");
@@ -186,7 +185,10 @@ fn master_key(config: &Config, checks: &mut Checks) -> Option<SecretKey> {
     Some(key)
 }
 
-async fn database(db: &Db, key: Option<&SecretKey>, now: UnixMs, checks: &mut Checks) {
+const WRONG_KEY: &str = "use the master key that the database was made with; if it is lost, `margrave keys retire` each and let everybody log \
+     in anew";
+
+async fn database(db: &Db, masters: Option<&MasterKeys>, now: UnixMs, checks: &mut Checks) {
     const STORAGE: &str = "the database's own log says more";
     match db.time().await {
         Ok(theirs) => {
@@ -219,15 +221,21 @@ async fn database(db: &Db, key: Option<&SecretKey>, now: UnixMs, checks: &mut Ch
             return;
         }
     }
-    if let Some(key) = key {
+    let root = match masters {
+        None => None,
+        // With a wrong master key the checks below say what does not open.
+        Some(masters) => {
+            let root = find_root(db, masters).await.ok().flatten();
+            Some(root.unwrap_or_else(|| masters.current.clone()))
+        }
+    };
+    if let Some(key) = &root {
         match check_keys(db, key).await {
             Ok(Some(kid)) => checks.ok("signing keys", format!("{kid} signs, and opens")),
-            Ok(None) => checks.warn("signing keys", "there are none yet", "the first `margrave serve` makes them"),
-            Err(error) => checks.problem(
-                "signing keys",
-                explain(&error),
-                "use the master key that the database was made with; if it is lost, `margrave keys retire` each and let everybody log in anew",
-            ),
+            Ok(None) => {
+                checks.warn("signing keys", "there are none yet", "the first `margrave serve` makes them");
+            }
+            Err(error) => checks.problem("signing keys", explain(&error), WRONG_KEY),
         }
         match head_is_signed(db, key).await {
             Ok(None) => checks.ok("audit", "nothing has been sealed yet"),

@@ -2,9 +2,10 @@
 
 use super::{CommandError, Output};
 use crate::app::App;
+use crate::config::Config;
 use crate::entropy::Entropy;
 use crate::http::context::Caller;
-use crate::keys::{self, Rotated};
+use crate::keys::{self, Rewrapped, Rotated};
 use clap::Subcommand;
 use margrave_shared::id::Kid;
 use margrave_shared::jwk::schedule::Rotation;
@@ -15,6 +16,8 @@ use serde_json::json;
 pub(super) enum Command {
     /// Print a new master key. Keep it apart from the database; without it no signing key opens.
     Master,
+    /// Change the master key: from now on the next one opens the database, which `next_master_key_file` or MARGRAVE_NEXT_MASTER_KEY names.
+    RotateMaster,
     /// List the signing keys.
     List,
     /// Let the standby key sign, as soon as it has been published long enough.
@@ -33,9 +36,29 @@ pub(super) fn master() {
     println!("{}", SecretKey::from_bytes(Entropy.bytes()).to_text().expose());
 }
 
-pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<(), CommandError> {
+pub(super) async fn run(
+    command: &Command,
+    config: &Config,
+    app: &App,
+    output: Output,
+) -> Result<(), CommandError> {
     match command {
         Command::Master => master(),
+        Command::RotateMaster => {
+            let masters = config.master_keys()?;
+            if masters.next.is_none() {
+                let text = "no next master key is named: `margrave keys master > FILE`, and `next_master_key_file` names it. Every issuer \
+                            has to know both before";
+                return Err(CommandError::Text(text.to_owned()));
+            }
+            let done = keys::rotate_master_key(app, &masters, &Caller::operator()).await?;
+            let text = match done {
+                Rewrapped::Done => "the next master key opens the database now",
+                Rewrapped::Already => "it does already",
+            };
+            let then = "make it `master_key_file` of every issuer and take the old one away; keep that with the backups it was made with";
+            output.print(&format!("{text}; {then}"), &json!({ "rotated": done == Rewrapped::Done }));
+        }
         Command::List => {
             let keys = keys::list(&app.db).await?;
             let lines: Vec<_> =

@@ -154,7 +154,7 @@ async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
         Command::Merchants(command) => merchants::run(command, &build(&config).await?, output).await,
         Command::Applications(command) => applications::run(command, &build(&config).await?, output).await,
         Command::Accounts(command) => accounts::run(command, &build(&config).await?, output).await,
-        Command::Keys(command) => keys::run(command, &build(&config).await?, output).await,
+        Command::Keys(command) => keys::run(command, &config, &build(&config).await?, output).await,
         Command::Edges(command) => edges::run(command, &build(&config).await?, output).await,
         Command::Audit(command) => audit::run(command, &build(&config).await?, output).await,
     }
@@ -176,7 +176,7 @@ async fn open(config: &Config) -> Result<Db, CommandError> {
 async fn build(config: &Config) -> Result<App, CommandError> {
     telemetry::start(true);
     let db = open(config).await?;
-    Ok(App::build(config, &config.master_key()?, db, Clock::System).await?)
+    Ok(App::build(config, &config.master_keys()?, db, Clock::System).await?)
 }
 
 /// A database URL as it may stand in a message.

@@ -10,7 +10,7 @@ use crate::edges::push;
 use crate::http::peer::Peer;
 use crate::keys::run_rotation;
 use crate::router::{Serves, router};
-use crate::{sweeper, telemetry};
+use crate::{metrics, sweeper, telemetry};
 use axum::Router;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +22,14 @@ const GRACE: Duration = Duration::from_secs(8);
 
 pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     telemetry::start(false);
-    let master_key = config.master_key()?;
+    let masters = config.master_keys()?;
     let db = open(config).await?;
-    let app = Arc::new(App::build(config, &master_key, db, Clock::System).await?);
+    // Before anything is counted.
+    let counted = config
+        .metrics_listen
+        .map(|address| metrics::install().map(|handle| (address, handle)))
+        .transpose()?;
+    let app = Arc::new(App::build(config, &masters, db, Clock::System).await?);
     let listener = listen(config).await?;
     let admin = match config.admin_listen {
         Some(address) => Some(bind(address, "admin_listen").await?),
@@ -43,6 +48,11 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     if let Some(admin) = admin {
         tracing::info!(listen = %admin, "serving the administration");
         serve(&mut serving, admin, router(Arc::clone(&app), Serves::Administration), &stopping);
+    }
+    if let Some((address, handle)) = counted {
+        let listener = bind(address, "metrics_listen").await?;
+        tracing::info!(listen = %listener, "serving metrics");
+        serve(&mut serving, listener, metrics::router(Arc::clone(&app), handle), &stopping);
     }
     drop(stopping);
     signal().await;

@@ -15,6 +15,7 @@ pub(crate) use password::PasswordConfig;
 pub(crate) use session::SessionConfig;
 pub(crate) use token::TokenConfig;
 
+use crate::keys::MasterKeys;
 use margrave_shared::limiter::limits::LimitSettings;
 use margrave_shared::secret::SecretKey;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     /// Where to listen for the administration (`/admin/v1`), which is then served nowhere else. Default none: where everything is
     /// served.
     pub(crate) admin_listen: Option<SocketAddr>,
+    /// Where `/metrics` is served, in Prometheus' text format and to whoever asks there. Default none: nothing is counted.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// The issuer's name: `iss` of every token and the base of all metadata. Required.
     pub(crate) public_url: String,
     /// `sqlite:<path>` or `postgres://…`. Default `sqlite:margrave.db`.
@@ -40,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) direct: bool,
     /// The file that holds the master key. Default none: then `MARGRAVE_MASTER_KEY` must be set.
     pub(crate) master_key_file: Option<PathBuf>,
+    /// The file that holds the master key that is to follow, while it is being changed; or `MARGRAVE_NEXT_MASTER_KEY`. Default none.
+    pub(crate) next_master_key_file: Option<PathBuf>,
     /// Signing keys.
     pub(crate) keys: KeysConfig,
     /// Tokens.
@@ -57,11 +62,13 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: None,
+            metrics_listen: None,
             public_url: String::new(),
             database_url: "sqlite:margrave.db".to_owned(),
             database_connections: 10,
             direct: false,
             master_key_file: None,
+            next_master_key_file: None,
             keys: KeysConfig::default(),
             token: TokenConfig::default(),
             session: SessionConfig::default(),
@@ -133,8 +140,16 @@ impl Config {
         if !self.database_url.starts_with("sqlite:") && !self.database_url.starts_with("postgres") {
             problems.push("`database_url` begins with `sqlite:` or `postgres://`".to_owned());
         }
-        if self.admin_listen == Some(self.listen) {
-            problems.push("`admin_listen` is another address than `listen`".to_owned());
+        let listens = [
+            ("listen", Some(self.listen)),
+            ("admin_listen", self.admin_listen),
+            ("metrics_listen", self.metrics_listen),
+        ];
+        for (at, (name, address)) in listens.iter().enumerate() {
+            let before = listens.iter().take(at).find(|(_, other)| address.is_some() && other == address);
+            if let Some((other, _)) = before {
+                problems.push(format!("`{name}` is another address than `{other}`"));
+            }
         }
         if self.database_connections == 0 {
             problems.push("`database_connections` is at least 1".to_owned());
@@ -146,30 +161,37 @@ impl Config {
         let _ = self.limits.limits(problems);
     }
 
-    /// The master key, from its file or from the environment.
+    /// The master keys, from their files or from the environment.
     ///
     /// # Errors
     /// [`BadConfig`] that says how to make one.
-    pub(crate) fn master_key(&self) -> Result<SecretKey, BadConfig> {
-        let refuse = |problem: String| BadConfig(vec![problem]);
-        let text = match (&self.master_key_file, std::env::var("MARGRAVE_MASTER_KEY")) {
-            (Some(path), _) => std::fs::read_to_string(path).map_err(|error| {
-                refuse(format!(
-                    "the master key file {} cannot be read: {error}. Make one with `margrave keys master > FILE`",
-                    path.display()
-                ))
-            })?,
-            (None, Ok(text)) => text,
-            (None, Err(_)) => {
-                return Err(refuse(
-                    "there is no master key: set `master_key_file` or MARGRAVE_MASTER_KEY. Make one with \
-                     `margrave keys master > FILE` and keep it apart from the database"
-                        .to_owned(),
-                ));
-            }
-        };
-        SecretKey::parse(&text).map_err(|error| refuse(format!("the master key cannot be read: {error}")))
+    pub(crate) fn master_keys(&self) -> Result<MasterKeys, BadConfig> {
+        let current = key_of(self.master_key_file.as_deref(), "MARGRAVE_MASTER_KEY")?.ok_or_else(|| {
+            BadConfig(vec![
+                "there is no master key: set `master_key_file` or MARGRAVE_MASTER_KEY. Make one with \
+                 `margrave keys master > FILE` and keep it apart from the database"
+                    .to_owned(),
+            ])
+        })?;
+        let next = key_of(self.next_master_key_file.as_deref(), "MARGRAVE_NEXT_MASTER_KEY")?;
+        Ok(MasterKeys { current, next })
     }
+}
+
+fn key_of(file: Option<&Path>, variable: &str) -> Result<Option<SecretKey>, BadConfig> {
+    let refuse = |problem: String| BadConfig(vec![problem]);
+    let text = match (file, std::env::var(variable)) {
+        (Some(path), _) => std::fs::read_to_string(path).map_err(|error| {
+            refuse(format!(
+                "the master key file {} cannot be read: {error}. Make one with `margrave keys master > FILE`",
+                path.display()
+            ))
+        })?,
+        (None, Ok(text)) => text,
+        (None, Err(_)) => return Ok(None),
+    };
+    let key = SecretKey::parse(&text);
+    key.map(Some).map_err(|error| refuse(format!("the master key cannot be read: {error}")))
 }
 
 /// A value of the wrong kind, said without the names of Rust's types.
@@ -191,7 +213,8 @@ fn in_words(error: &toml::de::Error) -> String {
 }
 
 /// Variables that are no settings of the file.
-const NOT_SETTINGS: [&str; 3] = ["MARGRAVE_MASTER_KEY", "MARGRAVE_LOG", "MARGRAVE_CONFIG"];
+const NOT_SETTINGS: [&str; 4] =
+    ["MARGRAVE_MASTER_KEY", "MARGRAVE_NEXT_MASTER_KEY", "MARGRAVE_LOG", "MARGRAVE_CONFIG"];
 
 fn setting_of(name: &str) -> Option<Vec<String>> {
     if NOT_SETTINGS.contains(&name) {

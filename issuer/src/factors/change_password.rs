@@ -30,7 +30,7 @@ pub(super) async fn change_password(
     let mut tx = app.db.read().await?;
     let stored = find_hash(&mut tx, &account.id).await?;
     drop(tx);
-    let verdict = app.kdf.verify(current, stored.clone(), caller.address, app.entropy.bytes()).await?;
+    let verdict = app.kdf.verify(current, stored.clone(), None, caller.address, app.entropy.bytes()).await?;
     let hash = app.kdf.hash(normal, caller.address, app.entropy.bytes()).await?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;

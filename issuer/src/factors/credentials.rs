@@ -37,8 +37,10 @@ pub(crate) async fn verify_credentials(
     };
     drop(tx);
 
-    let verdict =
-        app.kdf.verify(&request.password, stored.clone(), caller.address, app.entropy.bytes()).await?;
+    let import_hash = merchant.as_ref().and_then(|merchant| merchant.import_hash.clone());
+    let random = app.entropy.bytes();
+    let checking = app.kdf.verify(&request.password, stored.clone(), import_hash, caller.address, random);
+    let verdict = checking.await?;
 
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;

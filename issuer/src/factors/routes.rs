@@ -6,12 +6,13 @@ use crate::accounts::{device_standing, find_account};
 use crate::app::App;
 use crate::edges::find_edge;
 use crate::http::answer::json;
-use crate::http::attempt::{attempt, with_outcome};
+use crate::http::attempt::{attempt, judged, with_outcome};
 use crate::http::bearer::authenticate;
 use crate::http::context::Caller;
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
 use crate::http::to_edge::{for_edge, with_device_standing};
+use crate::metrics;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -58,7 +59,10 @@ pub(crate) async fn credentials(State(app): State<Arc<App>>, incoming: Incoming)
         })
         .await
     };
-    let response = with_outcome(answered.await, &incoming);
+    let answered = answered.await;
+    let (outcome, is_limited) = judged(&answered);
+    metrics::login(outcome, is_limited);
+    let response = with_outcome(answered, &incoming);
     match newer_standing(&app, &incoming.caller).await {
         Some(standing) => with_device_standing(response, &standing),
         None => response,

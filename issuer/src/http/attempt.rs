@@ -43,9 +43,15 @@ pub(crate) async fn attempt(
     made
 }
 
+/// What became of an attempt, and whether it was not let.
+pub(crate) fn judged(result: &Result<Response, ApiError>) -> (Outcome, bool) {
+    let outcome = result.as_ref().map_or_else(|error| outcome_of(error.code()), |_| Outcome::Right);
+    (outcome, result.as_ref().is_err_and(|error| error.code() == ErrorCode::TooManyAttempts))
+}
+
 /// Tells the edge, and only the edge, what became of an attempt.
 pub(crate) fn with_outcome(result: Result<Response, ApiError>, incoming: &Incoming) -> Response {
-    let outcome = result.as_ref().map_or_else(|error| outcome_of(error.code()), |_| Outcome::Right);
+    let (outcome, _) = judged(&result);
     let mut response = result.unwrap_or_else(ApiError::into_response);
     if incoming.caller.edge.is_some() {
         let value = HeaderValue::from_static(outcome.as_str());

@@ -19,6 +19,7 @@ use margrave_shared::json::Json;
 use margrave_shared::wire::device::DeviceClaim;
 use margrave_shared::wire::session_seen::SessionSeen;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +97,19 @@ async fn read(mut body: Body) -> Result<Vec<u8>, ApiError> {
     if beyond == 0 { Ok(bytes) } else { Err(ApiError::new(ErrorCode::PayloadTooLarge)) }
 }
 
+/// A text that a list holds twice: no list that this API takes may.
+fn repeated(json: &Json) -> Option<&str> {
+    match json {
+        Json::Array(items) => {
+            let mut seen = BTreeSet::new();
+            let texts = items.iter().filter_map(Json::as_str);
+            texts.into_iter().find(|text| !seen.insert(*text)).or_else(|| items.iter().find_map(repeated))
+        }
+        Json::Object(members) => members.iter().find_map(|(_, member)| repeated(member)),
+        _ => None,
+    }
+}
+
 /// The client's `Idempotency-Key`. One that cannot be read must not be taken for none: the client relies on it.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut values = headers.get_all("idempotency-key").iter();
@@ -134,7 +148,10 @@ impl Incoming {
 
     /// The body as what it should be. What is wrong with it is said: who may call knows how.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        self.json()?;
+        if let Some(text) = repeated(&self.json()?) {
+            let why = format!("`{}` stands twice in one list", text.chars().take(100).collect::<String>());
+            return Err(Failure::explained(ErrorCode::InvalidField, why).into());
+        }
         let mut unknown = None;
         let mut deserializer = serde_json::Deserializer::from_slice(&self.body);
         let read = serde_ignored::deserialize(&mut deserializer, |path| unknown = Some(path.to_string()));

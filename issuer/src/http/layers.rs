@@ -2,12 +2,14 @@
 
 use super::error::{ApiError, write_body};
 use crate::app::App;
+use crate::clock::Stopwatch;
 use crate::edges;
 use crate::failure::Failure;
+use crate::metrics;
 use crate::revocations::noting_endings;
 use crate::revocations::store::find_head;
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use margrave_shared::error::ErrorCode;
@@ -25,7 +27,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
 pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let request_id = RequestId::from_random(app.entropy.bytes());
     request.extensions_mut().insert(request_id.clone());
-    let started = app.clock.now();
+    let (started, watch) = (app.clock.now(), Stopwatch::start());
+    let route =
+        request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = Trace::of(traceparent, app.entropy.bytes());
@@ -56,6 +60,7 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     };
     let status = response.status().as_u16();
     let took_ms = app.clock.now().since(started);
+    metrics::request(known_method(&method), &route, status, watch);
     tracing::info!(%request_id, trace_id = trace.id(), %method, path, status, took_ms, "request");
 
     let mut response = write_body(response, &request_id);
@@ -74,6 +79,19 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     response
 }
 
+/// A method as a label: what is made up is one.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
 /// Whether every edge has an ending; `None` when there was none to tell of.
 async fn propagated(app: &App, ending: Option<Cursor>, tells_always: bool) -> Option<bool> {
     let told = async {
@@ -83,7 +101,10 @@ async fn propagated(app: &App, ending: Option<Cursor>, tells_always: bool) -> Op
             None => return Ok(None),
         };
         let edges = edges::find_standing(app).await?;
-        Ok::<_, Failure>(Some(app.propagation.settled(&edges, &place).await))
+        let watch = Stopwatch::start();
+        let settled = app.propagation.settled(&edges, &place).await;
+        metrics::ending(settled, watch);
+        Ok::<_, Failure>(Some(settled))
     };
     // Whom it concerns cannot be known: then nobody is said to know.
     told.await.unwrap_or(Some(false))

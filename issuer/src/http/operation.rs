@@ -280,18 +280,6 @@ impl Operation {
     }
 }
 
-/// A set that names something twice is taken for one that names it once.
-fn forget_uniqueness(schema: &mut Value) {
-    match schema {
-        Value::Object(members) => {
-            members.remove("uniqueItems");
-            members.values_mut().for_each(forget_uniqueness);
-        }
-        Value::Array(items) => items.iter_mut().for_each(forget_uniqueness),
-        _ => {}
-    }
-}
-
 /// The OpenAPI 3.1 document of all operations. Its version is the API's, not the program's (L1).
 pub(crate) fn document(operations: &[Operation]) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
@@ -306,8 +294,7 @@ pub(crate) fn document(operations: &[Operation]) -> Value {
             entry.insert(operation.verb.to_owned(), operation.document(&mut generator));
         }
     }
-    let mut schemas = Value::Object(generator.take_definitions(true));
-    forget_uniqueness(&mut schemas);
+    let schemas = generator.take_definitions(true);
     json!({
         "openapi": "3.1.0",
         "info": {

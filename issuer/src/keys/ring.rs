@@ -1,6 +1,6 @@
 //! The keys in memory: what signs and what is published. Every process reloads it each second.
 
-use super::{seal, store};
+use super::{purpose, seal, store};
 use crate::failure::Failure;
 use crate::storage::Db;
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -106,7 +106,7 @@ impl KeyRing {
         if let Some(signer) = self.snapshot().signer.as_ref().filter(|signer| signer.kid == *kid) {
             return Ok(signer.clone());
         }
-        let seed = seal::open(&self.sealing_key, &format!("signing key {kid}"), sealed)
+        let seed = seal::open(&self.sealing_key, &purpose(kid), sealed)
             .map_err(|_| Failure::Internal("a signing key does not open: is this the right master key?"))?;
         let seed =
             <&[u8; 32]>::try_from(seed.as_slice()).map_err(|_| Failure::Internal("a signing key is cut"))?;

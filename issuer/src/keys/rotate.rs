@@ -85,7 +85,7 @@ pub(super) async fn create(
     let seed = Zeroizing::new(app.entropy.bytes::<32>());
     let public = SigningKey::from_bytes(&seed).verifying_key().to_bytes();
     let kid = Kid::from_random(app.entropy.bytes());
-    let sealed = seal(&app.sealing_key, &format!("signing key {kid}"), seed.as_slice(), app.entropy.bytes());
+    let sealed = seal(&app.sealing_key, &super::purpose(&kid), seed.as_slice(), app.entropy.bytes());
     Ok(store::insert_key(tx, &kid, state, &public, &sealed, now).await?.then_some(kid))
 }
 

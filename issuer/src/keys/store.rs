@@ -13,8 +13,13 @@ const INSERT: &str =
 const CHANGE_STATE: &str =
     "UPDATE signing_keys SET state = $3, changed_at = $4 WHERE kid = $1 AND state = $2";
 
+const FIND_ROOT: &str = "SELECT sealed, version FROM root_key WHERE id = 1";
+const INSERT_ROOT: &str = "INSERT INTO root_key (id, sealed, version, changed_at) VALUES (1, $1, 0, $2) ON CONFLICT (id) DO NOTHING";
+const UPDATE_ROOT: &str =
+    "UPDATE root_key SET sealed = $1, version = version + 1, changed_at = $3 WHERE id = 1 AND version = $2";
+
 #[cfg(test)]
-const ALL: &[&str] = &[FIND_ALL, INSERT, CHANGE_STATE];
+const ALL: &[&str] = &[FIND_ALL, INSERT, CHANGE_STATE, FIND_ROOT, INSERT_ROOT, UPDATE_ROOT];
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -35,6 +40,40 @@ pub(super) struct KeyRow {
 
 const fn corrupt(column: &'static str) -> StorageError {
     StorageError::Corrupt { table: "signing_keys", column }
+}
+
+/// The root key as it lies there.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct RootRow {
+    /// Sealed with a master key.
+    pub(super) sealed: Vec<u8>,
+    /// Raised by every change of the master key.
+    pub(super) version: i64,
+}
+
+pub(super) async fn find_root(tx: &mut Tx) -> Result<Option<RootRow>, StorageError> {
+    on_tx!(tx, c => sqlx::query_as(FIND_ROOT).fetch_optional(c).await)
+}
+
+/// Puts the root key there, unless one is.
+pub(super) async fn insert_root(tx: &mut Tx, sealed: &[u8], now: UnixMs) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(INSERT_ROOT).bind(sealed).bind(now.0).execute(c).await.map(|_| ()))
+}
+
+/// Seals it anew; `false` when somebody else has.
+pub(super) async fn update_root(
+    tx: &mut Tx,
+    sealed: &[u8],
+    version: i64,
+    now: UnixMs,
+) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(UPDATE_ROOT)
+        .bind(sealed)
+        .bind(version)
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
 }
 
 pub(super) async fn find_all(tx: &mut Tx) -> Result<Vec<KeyRow>, StorageError> {

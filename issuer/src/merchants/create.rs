@@ -58,6 +58,7 @@ pub(crate) async fn create_merchant_in(
         name: name.to_owned(),
         settings: new.settings,
         version: 0,
+        import_hash: None,
         created_at: now,
         platform_at: new.platform.then_some(now),
         disabled_at: None,

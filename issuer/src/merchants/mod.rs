@@ -19,7 +19,8 @@ pub(crate) use revoke_key::revoke_key;
 pub(crate) use rotate_key::{rotate_key, rotate_key_in};
 pub(crate) use settings::MerchantSettings;
 pub(crate) use store::{
-    find_key, find_keys, find_keys_after, find_merchant, find_merchants, find_services, update_last_used,
+    find_key, find_keys, find_keys_after, find_merchant, find_merchants, find_services, update_import_hash,
+    update_last_used,
 };
 
 use margrave_shared::id::{KeyId, MerchantId};
@@ -42,6 +43,9 @@ pub(crate) struct Merchant {
     /// Raised by every change.
     #[serde(skip)]
     pub(crate) version: i64,
+    /// What checking an imported password costs.
+    #[serde(skip)]
+    pub(crate) import_hash: Option<String>,
     /// When it was made.
     pub(crate) created_at: UnixMs,
     /// Since when it runs the system: its keys may hold `platform:*`.

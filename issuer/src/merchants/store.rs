@@ -9,19 +9,19 @@ use std::collections::BTreeSet;
 
 const INSERT_MERCHANT: &str =
     "INSERT INTO merchants (id, name, settings, created_at, platform_at) VALUES ($1, $2, $3, $4, $5)";
-const FIND_MERCHANT: &str =
-    "SELECT id, name, settings, created_at, platform_at, disabled_at, version FROM merchants WHERE id = $1";
+const FIND_MERCHANT: &str = "SELECT id, name, settings, created_at, platform_at, disabled_at, version, import_hash FROM merchants WHERE id = $1";
 const FIND_MERCHANTS: &str =
-    "SELECT id, name, settings, created_at, platform_at, disabled_at, version FROM merchants
+    "SELECT id, name, settings, created_at, platform_at, disabled_at, version, import_hash FROM merchants
     WHERE id > $1 AND ($3 < 0 OR (disabled_at IS NOT NULL) = ($3 = 1)) ORDER BY id LIMIT $2";
 const CHANGE_MERCHANT: &str =
     "UPDATE merchants SET name = $2, settings = $3, version = version + 1 WHERE id = $1 AND version = $4";
+const PUT_IMPORT_HASH: &str = "UPDATE merchants SET import_hash = $2 WHERE id = $1";
 const TOUCH_MERCHANT: &str = "UPDATE merchants SET version = version + 1 WHERE id = $1 AND version = $2";
 const DELETE_SERVICES: &str = "DELETE FROM services WHERE merchant_id = $1";
 const FIND_KEYS_AFTER: &str = "SELECT id, merchant_id, permissions, created_at, expires_at, last_used_at,
     revoked_at FROM merchant_keys WHERE merchant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 const FIND_PLATFORMS: &str =
-    "SELECT id, name, settings, created_at, platform_at, disabled_at, version FROM merchants
+    "SELECT id, name, settings, created_at, platform_at, disabled_at, version, import_hash FROM merchants
     WHERE platform_at IS NOT NULL ORDER BY created_at, id";
 const DISABLE_MERCHANT: &str = "UPDATE merchants SET disabled_at = $2, version = version + 1 WHERE id = $1 AND disabled_at IS NULL AND platform_at IS NULL";
 const INSERT_SERVICE: &str = "INSERT INTO services (merchant_id, audience, permissions) VALUES ($1, $2, $3)";
@@ -34,7 +34,7 @@ const FIND_KEY: &str = "SELECT id, merchant_id, permissions, created_at, expires
     revoked_at FROM merchant_keys WHERE id = $1";
 const FIND_KEY_WITH_ALL: &str =
     "SELECT k.id AS key_id, k.merchant_id, k.secret_hash, k.permissions, k.created_at AS key_created_at,
-    k.expires_at, k.last_used_at, k.revoked_at, m.id, m.name, m.settings, m.created_at, m.platform_at, m.disabled_at, m.version,
+    k.expires_at, k.last_used_at, k.revoked_at, m.id, m.name, m.settings, m.created_at, m.platform_at, m.disabled_at, m.version, m.import_hash,
     s.audience, s.permissions AS service_permissions
     FROM merchant_keys k JOIN merchants m ON m.id = k.merchant_id LEFT JOIN services s ON s.merchant_id = m.id
     WHERE k.id = $1 ORDER BY s.audience";
@@ -57,6 +57,7 @@ const ALL: &[&str] = &[
     FIND_MERCHANTS,
     FIND_PLATFORMS,
     CHANGE_MERCHANT,
+    PUT_IMPORT_HASH,
     TOUCH_MERCHANT,
     DELETE_SERVICES,
     FIND_KEYS_AFTER,
@@ -83,6 +84,7 @@ struct MerchantRow {
     platform_at: Option<i64>,
     disabled_at: Option<i64>,
     version: i64,
+    import_hash: Option<String>,
 }
 
 impl TryFrom<MerchantRow> for Merchant {
@@ -94,6 +96,7 @@ impl TryFrom<MerchantRow> for Merchant {
             name: row.name,
             settings: serde_json::from_str(&row.settings).map_err(|_| corrupt("settings"))?,
             version: row.version,
+            import_hash: row.import_hash,
             created_at: UnixMs(row.created_at),
             platform_at: row.platform_at.map(UnixMs),
             disabled_at: row.disabled_at.map(UnixMs),
@@ -206,6 +209,15 @@ pub(super) async fn update_version(tx: &mut Tx, id: &MerchantId, version: i64) -
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))
+}
+
+/// Says what checking an imported password costs, or that none is left.
+pub(crate) async fn update_import_hash(
+    tx: &mut Tx,
+    id: &MerchantId,
+    hash: Option<&str>,
+) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(PUT_IMPORT_HASH).bind(id.as_str()).bind(hash).execute(c).await.map(|_| ()))
 }
 
 /// Takes all of a merchant's services away.

@@ -3,14 +3,15 @@
 use super::introspect::introspect;
 use super::metadata;
 use super::revoke::revoke;
-use super::token::{Granted, TokenRequest, grant};
+use super::token::{GRANT_TYPES, Granted, TokenRequest, grant};
 use crate::app::App;
 use crate::audit::audit_refusal;
 use crate::http::answer::json;
-use crate::http::attempt::{attempt, with_outcome};
+use crate::http::attempt::{attempt, judged, with_outcome};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
 use crate::http::to_edge::for_edge;
+use crate::metrics;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -33,8 +34,10 @@ fn read(incoming: &Incoming) -> Result<(Form, Option<Basic>), ApiError> {
 
 /// `POST /oauth/token`
 pub(crate) async fn token(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
+    let mut grant_type = "none";
     let answered = async {
         let (form, basic) = read(&incoming)?;
+        grant_type = known_grant(form.get("grant_type"));
         let key = basic.as_ref().map(|basic| login_key(&basic.id));
         let aim = Aim::of_grant(form.get("grant_type"), key.as_deref());
         let request = TokenRequest { form: &form, basic, caller: &incoming.caller };
@@ -49,7 +52,15 @@ pub(crate) async fn token(State(app): State<Arc<App>>, incoming: Incoming) -> Re
         })
         .await
     };
-    with_outcome(answered.await.map_err(ApiError::oauth), &incoming)
+    let answered = answered.await;
+    let (outcome, is_limited) = judged(&answered);
+    metrics::token(grant_type, outcome, is_limited);
+    with_outcome(answered.map_err(ApiError::oauth), &incoming)
+}
+
+/// A grant as a label: what is made up is one.
+fn known_grant(asked: Option<&str>) -> &'static str {
+    asked.and_then(|asked| GRANT_TYPES.into_iter().find(|known| *known == asked)).unwrap_or("other")
 }
 
 /// `POST /oauth/revoke`

@@ -1,8 +1,11 @@
 //! argon2id in a bounded pool: as many at once as there are processors, a limited queue, and no more than a fair
 //! share of it for one address. A flood of logins can neither exhaust memory nor starve everybody else.
 
+use super::Foreign;
+use crate::clock::Stopwatch;
 use crate::config::PasswordConfig;
 use crate::failure::Failure;
+use crate::metrics;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
 use margrave_shared::limiter::rule::address_key;
@@ -60,6 +63,9 @@ impl Drop for Place<'_> {
     }
 }
 
+/// How our own hashes begin.
+const OWN: &str = "$argon2id$";
+
 /// No address gets more than this part of the queue.
 const FAIR_SHARE: usize = 4;
 
@@ -91,6 +97,11 @@ impl Kdf {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many are hashed or wait for it.
+    pub(crate) fn waits(&self) -> usize {
+        self.waiting().total
+    }
+
     fn enter(&self, address: Option<IpAddr>) -> Result<Place<'_>, Failure> {
         let key = address.map(address_key).unwrap_or_default();
         let mut waiting = self.waiting();
@@ -110,9 +121,11 @@ impl Kdf {
         address: Option<IpAddr>,
         work: impl FnOnce(&Params) -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        let _place = self.enter(address)?;
+        let watch = Stopwatch::start();
+        let _place = self.enter(address).inspect_err(|_| metrics::password_overloaded())?;
         let permit = Arc::clone(&self.running).acquire_owned().await;
         let permit = permit.map_err(|_| Failure::Overloaded)?;
+        metrics::password_waited(watch);
         let params = self.params.clone();
         tokio::task::spawn_blocking(move || {
             // The permit goes with the work: a client that hangs up does not make room for a second hash.
@@ -136,7 +149,8 @@ impl Kdf {
         self.run(address, move |params| hash_now(params, password.expose().as_bytes(), salt)).await?
     }
 
-    /// Checks a password against a stored hash, or against the dummy when there is none.
+    /// Checks a password against a stored hash, or against the dummy when there is none. Where accounts were imported, `import_hash` is
+    /// what checking one of those costs: every attempt costs as much.
     ///
     /// # Errors
     /// [`Failure::Overloaded`] when the queue is full: nothing was evaluated.
@@ -144,6 +158,7 @@ impl Kdf {
         &self,
         password: &SecretText,
         stored: Option<String>,
+        import_hash: Option<String>,
         address: Option<IpAddr>,
         salt: [u8; 16],
     ) -> Result<Verdict, Failure> {
@@ -151,12 +166,24 @@ impl Kdf {
         let stored = stored.unwrap_or_else(|| self.dummy.clone());
         // A password beyond all length is wrong, at the price of any other.
         let normal = normal_form(password).unwrap_or_else(|_| SecretText::new(String::new()));
+        let typed = password.clone();
         self.run(address, move |params| {
+            let (typed, bytes) = (typed.expose().as_bytes(), normal.expose().as_bytes());
+            if !stored.starts_with(OWN) {
+                let foreign = Foreign::parse(&stored)
+                    .map_err(|_| Failure::Internal("a stored password hash cannot be read"))?;
+                let right = foreign.is_right(typed) && !bytes.is_empty();
+                // Right or not, ours is made: it is kept, and a wrong one costs what an unknown login does.
+                let own = hash_now(params, bytes, salt)?;
+                return Ok(if right { Verdict::RightRehashed(own) } else { Verdict::Wrong });
+            }
+            if let Some(like) = import_hash.as_deref().and_then(|like| Foreign::parse(like).ok()) {
+                let _ = std::hint::black_box(like.is_right(typed));
+            }
             let Ok(hash) = PasswordHash::new(&stored) else {
                 return Err(Failure::Internal("a stored password hash cannot be read"));
             };
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-            let bytes = normal.expose().as_bytes();
             let right = argon2.verify_password(bytes, &hash).is_ok() && exists && !bytes.is_empty();
             let weaker = Params::try_from(&hash)
                 .is_ok_and(|old| old.m_cost() < params.m_cost() || old.t_cost() < params.t_cost());
@@ -215,7 +242,7 @@ mod tests {
         ];
         for (password, stored, verdict) in table {
             assert_eq!(
-                kdf.verify(&secret(password), stored, None, [4; 16]).await.unwrap(),
+                kdf.verify(&secret(password), stored, None, None, [4; 16]).await.unwrap(),
                 verdict,
                 "{password:.20}"
             );
@@ -227,12 +254,15 @@ mod tests {
         let old = kdf(&floor()).hash(secret("pw"), None, [3; 16]).await.unwrap();
         let stronger = kdf(&PasswordConfig { memory_kib: 128, ..floor() });
         let Verdict::RightRehashed(new) =
-            stronger.verify(&secret("pw"), Some(old), None, [4; 16]).await.unwrap()
+            stronger.verify(&secret("pw"), Some(old), None, None, [4; 16]).await.unwrap()
         else {
             panic!("not rehashed")
         };
         assert!(new.contains("m=128"));
-        assert_eq!(stronger.verify(&secret("pw"), Some(new), None, [4; 16]).await.unwrap(), Verdict::Right);
+        assert_eq!(
+            stronger.verify(&secret("pw"), Some(new), None, None, [4; 16]).await.unwrap(),
+            Verdict::Right
+        );
     }
 
     #[tokio::test]
@@ -245,5 +275,21 @@ mod tests {
         drop(places);
         assert!(kdf.enter(flooder).is_ok());
         assert_eq!(kdf.waiting().total, 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_imported_becomes_ours_at_the_first_right_password() {
+        let kdf = kdf(&floor());
+        let imported = "pbkdf2_sha256$2000$saltsalt$3LqAhBOX3HnV33VBYY0bu7QFCbUib0ie8/+Uvab/YX4=".to_owned();
+        let verify = async |password: &str, stored: &str| {
+            let like = Some(Foreign::parse(&imported).unwrap().like_it());
+            kdf.verify(&secret(password), Some(stored.to_owned()), like, None, [4; 16]).await.unwrap()
+        };
+        assert_eq!(verify("correct horsE", &imported).await, Verdict::Wrong);
+        assert_eq!(verify("", &imported).await, Verdict::Wrong);
+        let Verdict::RightRehashed(own) = verify("correct horse", &imported).await else { panic!("wrong") };
+        assert!(own.starts_with(OWN));
+        assert_eq!(verify("correct horse", &own).await, Verdict::Right);
+        assert_eq!(verify("correct", &own).await, Verdict::Wrong);
     }
 }

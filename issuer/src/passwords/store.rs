@@ -1,17 +1,19 @@
 //! The passwords' SQL.
 
 use crate::storage::{StorageError, Tx, on_tx};
-use margrave_shared::id::AccountId;
+use margrave_shared::id::{AccountId, MerchantId};
 use margrave_shared::time::UnixMs;
 
 const PUT: &str = "INSERT INTO passwords (account_id, hash, changed_at) VALUES ($1, $2, $3)
     ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at";
 const FIND: &str = "SELECT hash FROM passwords WHERE account_id = $1";
+const COUNT_FOREIGN: &str = "SELECT COUNT(*) FROM passwords p JOIN accounts a ON a.id = p.account_id
+    WHERE a.merchant_id = $1 AND p.hash NOT LIKE '$argon2id$%'";
 const DELETE: &str = "DELETE FROM passwords WHERE account_id = $1";
 const REPLACE: &str = "UPDATE passwords SET hash = $3, changed_at = $4 WHERE account_id = $1 AND hash = $2";
 
 #[cfg(test)]
-const ALL: &[&str] = &[PUT, FIND, DELETE, REPLACE];
+const ALL: &[&str] = &[PUT, FIND, COUNT_FOREIGN, DELETE, REPLACE];
 
 /// Sets an account's password hash (a PHC string).
 pub(crate) async fn put_hash(
@@ -26,6 +28,11 @@ pub(crate) async fn put_hash(
 /// An account's password hash.
 pub(crate) async fn find_hash(tx: &mut Tx, account: &AccountId) -> Result<Option<String>, StorageError> {
     on_tx!(tx, c => sqlx::query_scalar(FIND).bind(account.as_str()).fetch_optional(c).await)
+}
+
+/// How many accounts of a merchant still have a hash that another system made.
+pub(crate) async fn count_foreign(tx: &mut Tx, merchant: &MerchantId) -> Result<i64, StorageError> {
+    on_tx!(tx, c => sqlx::query_scalar(COUNT_FOREIGN).bind(merchant.as_str()).fetch_one(c).await)
 }
 
 /// Replaces a hash; `false` when it is not there any more: somebody else was faster.

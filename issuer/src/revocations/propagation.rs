@@ -43,6 +43,13 @@ impl Propagation {
         self.changed.notify_waiters();
     }
 
+    /// How many endings an edge has not acknowledged to this process; `None` where it has said nothing of this epoch yet.
+    pub(crate) fn behind(&self, id: &EdgeId, head: &Cursor) -> Option<i64> {
+        let edges = self.edges();
+        let position = &edges.get(id)?.position;
+        (position.epoch == head.epoch).then(|| (head.seq - position.seq).max(0))
+    }
+
     /// An edge did not answer, or does not move.
     pub(crate) fn silent(&self, id: &EdgeId) {
         if let Some(told) = self.edges().get_mut(id) {

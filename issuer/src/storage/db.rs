@@ -1,6 +1,8 @@
 //! One handle for both databases, and the macro that runs one statement on either.
 
 use super::StorageError;
+use crate::clock::Stopwatch;
+use crate::metrics;
 use margrave_shared::time::UnixMs;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
@@ -155,20 +157,26 @@ impl Db {
     /// Begins a transaction that may write. On SQLite it takes the write lock at once, so that no read in it is
     /// outdated when it writes.
     pub(crate) async fn begin(&self) -> Result<Tx, StorageError> {
-        Ok(match self {
+        let watch = Stopwatch::start();
+        let tx = match self {
             Self::Sqlite { writer, .. } => {
                 Tx::Sqlite(Held::InTransaction(writer.begin_with("BEGIN IMMEDIATE").await?))
             }
             Self::Postgres(pool) => Tx::Postgres(Held::InTransaction(pool.begin().await?)),
-        })
+        };
+        metrics::database("begin", watch);
+        Ok(tx)
     }
 
     /// Begins a transaction that only reads.
     pub(crate) async fn read(&self) -> Result<Tx, StorageError> {
-        Ok(match self {
+        let watch = Stopwatch::start();
+        let tx = match self {
             Self::Sqlite { readers, .. } => Tx::Sqlite(Held::InTransaction(readers.begin().await?)),
             Self::Postgres(pool) => Tx::Postgres(Held::InTransaction(pool.begin().await?)),
-        })
+        };
+        metrics::database("read", watch);
+        Ok(tx)
     }
 
     /// Begins a transaction that reads everything as it is at one moment, however long it takes.
@@ -221,10 +229,12 @@ impl Db {
 impl Tx {
     /// Makes all of it happen.
     pub(crate) async fn commit(self) -> Result<(), StorageError> {
+        let watch = Stopwatch::start();
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
         }
+        metrics::database("commit", watch);
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong with the database.
 
+use crate::metrics;
+
 /// A storage failure. Nothing of it is shown to a client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
@@ -27,6 +29,18 @@ pub(crate) enum StorageError {
 
 impl From<sqlx::Error> for StorageError {
     fn from(error: sqlx::Error) -> Self {
+        let error = Self::of(error);
+        match &error {
+            Self::Unavailable(_) => metrics::database_failed("unavailable"),
+            Self::Driver(_) => metrics::database_failed("driver"),
+            Self::Conflict | Self::Corrupt { .. } | Self::Together => {}
+        }
+        error
+    }
+}
+
+impl StorageError {
+    fn of(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         match &error {
             E::Database(inner) if inner.is_unique_violation() || inner.is_foreign_key_violation() => {

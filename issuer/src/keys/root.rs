@@ -1,0 +1,137 @@
+//! The root key: what every other key is derived from. It is made once, lies sealed in the database, and never changes; the master key,
+//! which opens it, does. So a change of the master key is one row, and no issuer that runs notices.
+
+use super::store;
+use super::{open, purpose, seal, sealing_key};
+use crate::app::App;
+use crate::audit::Entry;
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::failure::Failure;
+use crate::http::context::Caller;
+use crate::storage::{Db, Tx};
+use margrave_shared::secret::SecretKey;
+
+/// The master keys that an operator has named.
+#[derive(Debug, Clone)]
+pub(crate) struct MasterKeys {
+    /// The present one.
+    pub(crate) current: SecretKey,
+    /// The one that follows it, while it is being changed.
+    pub(crate) next: Option<SecretKey>,
+}
+
+impl From<SecretKey> for MasterKeys {
+    fn from(current: SecretKey) -> Self {
+        Self { current, next: None }
+    }
+}
+
+/// By which of the master keys the root key opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OpenedBy {
+    Current,
+    Next,
+}
+
+const PURPOSE: &str = "root key";
+
+const WRONG: &str = "the database's keys do not open: is this the right master key? While it is being changed, both are named \
+     (`next_master_key_file`)";
+
+fn open_with(masters: &MasterKeys, sealed: &[u8]) -> Result<(SecretKey, OpenedBy), Failure> {
+    let all = [(Some(&masters.current), OpenedBy::Current), (masters.next.as_ref(), OpenedBy::Next)];
+    for (key, by) in all {
+        let Some(key) = key else { continue };
+        if let Ok(root) = open(&key.derive("root key"), PURPOSE, sealed)
+            && let Ok(root) = root.as_slice().try_into()
+        {
+            return Ok((SecretKey::from_bytes(root), by));
+        }
+    }
+    Err(Failure::Internal(WRONG))
+}
+
+/// In a database of before all keys come from the master key itself: from one that opens the signing keys, and from no other. `None` where
+/// there are none.
+async fn of_before(tx: &mut Tx, masters: &MasterKeys) -> Result<Option<SecretKey>, Failure> {
+    let keys = store::find_all(tx).await?;
+    let Some(last) = keys.last() else { return Ok(None) };
+    let sealing_key = sealing_key(&masters.current);
+    match open(&sealing_key, &purpose(&last.key.kid), &last.sealed) {
+        Ok(_) => Ok(Some(masters.current.clone())),
+        Err(_) => Err(Failure::Internal(WRONG)),
+    }
+}
+
+/// Finds the root key; changes nothing. `None` in a database that has none yet.
+///
+/// # Errors
+/// [`Failure::Internal`] where no master key opens it.
+pub(crate) async fn find_root(db: &Db, masters: &MasterKeys) -> Result<Option<SecretKey>, Failure> {
+    let mut tx = db.glance().await?;
+    match store::find_root(&mut tx).await? {
+        Some(row) => Ok(Some(open_with(masters, &row.sealed)?.0)),
+        None => of_before(&mut tx, masters).await,
+    }
+}
+
+/// Finds the root key, or makes it: of several processes one does. In a database of before it is the master key that its other keys come
+/// from.
+///
+/// # Errors
+/// [`Failure::Internal`] where no master key opens it.
+pub(crate) async fn root(
+    db: &Db,
+    masters: &MasterKeys,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Result<SecretKey, Failure> {
+    let mut tx = db.begin().await?;
+    if store::find_root(&mut tx).await?.is_none() {
+        let made =
+            of_before(&mut tx, masters).await?.unwrap_or_else(|| SecretKey::from_bytes(entropy.bytes()));
+        let sealed = seal(&masters.current.derive("root key"), PURPOSE, made.bytes(), entropy.bytes());
+        store::insert_root(&mut tx, &sealed, clock.now()).await?;
+    }
+    let row = store::find_root(&mut tx).await?.ok_or(Failure::Internal("the root key is not there"))?;
+    let (root, _) = open_with(masters, &row.sealed)?;
+    tx.commit().await?;
+    Ok(root)
+}
+
+/// What a change of the master key came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rewrapped {
+    /// The next master key opens everything now.
+    Done,
+    /// It did already.
+    Already,
+}
+
+/// Seals the root key with the next master key.
+///
+/// # Errors
+/// [`Failure::Internal`] where there is no next one, or neither opens the root key.
+pub(crate) async fn rotate_master_key(
+    app: &App,
+    masters: &MasterKeys,
+    caller: &Caller,
+) -> Result<Rewrapped, Failure> {
+    let next = masters.next.as_ref().ok_or(Failure::Internal("no next master key is named"))?;
+    let now = app.clock.now();
+    let mut tx: Tx = app.db.begin().await?;
+    let row = store::find_root(&mut tx).await?.ok_or(Failure::Internal("the root key is not there"))?;
+    let (root, by) = open_with(masters, &row.sealed)?;
+    if by == OpenedBy::Next {
+        return Ok(Rewrapped::Already);
+    }
+    let sealed = seal(&next.derive("root key"), PURPOSE, root.bytes(), app.entropy.bytes());
+    if !store::update_root(&mut tx, &sealed, row.version, now).await? {
+        return Err(Failure::Internal("somebody else changes the master key at this moment"));
+    }
+    let entry = Entry::done("master_key.rotate").actor("operator");
+    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    tx.commit().await?;
+    Ok(Rewrapped::Done)
+}

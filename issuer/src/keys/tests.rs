@@ -1,0 +1,71 @@
+//! The master key is changed while issuers go on, on both databases.
+
+use super::{MasterKeys, Rewrapped, find_root, rotate_master_key};
+use crate::app::App;
+use crate::audit::{seal_some, verify_chain};
+use crate::clock::Clock;
+use crate::config::{Config, PasswordConfig};
+use crate::http::context::Caller;
+use crate::storage::Db;
+use crate::storage::testing::{dump, on_both_databases};
+use crate::testing::World;
+use margrave_shared::secret::SecretKey;
+
+fn key(byte: u8) -> SecretKey {
+    SecretKey::from_bytes([byte; 32])
+}
+
+async fn start(db: &Db, masters: MasterKeys) -> bool {
+    let config = Config {
+        public_url: "https://issuer.test".to_owned(),
+        password: PasswordConfig { memory_kib: 8, iterations: 1, ..PasswordConfig::default() },
+        ..Config::default()
+    };
+    App::build(&config, &masters, db.clone(), Clock::System).await.is_ok()
+}
+
+async fn who_changes_the_master_key_stops_nobody(db: Db) {
+    let world = World::new(db).await;
+    let (app, db, caller) = (&world.app, &world.app.db, Caller::operator());
+    let before = world.log_in("alice").await.unwrap();
+    let (old, next) = (key(5), key(6));
+    let both = MasterKeys { current: old.clone(), next: Some(next.clone()) };
+    assert!(start(db, both.clone()).await);
+    assert!(!start(db, next.clone().into()).await, "it is not the key yet");
+    assert!(rotate_master_key(app, &old.clone().into(), &caller).await.is_err(), "there is no next one");
+    assert_eq!(rotate_master_key(app, &both, &caller).await.unwrap(), Rewrapped::Done);
+    assert_eq!(rotate_master_key(app, &both, &caller).await.unwrap(), Rewrapped::Already);
+    // Who runs goes on, whoever starts with both or with the next one, and nobody with the old one.
+    assert!(world.refresh(&before).await.is_ok());
+    assert!(start(db, both).await && start(db, next.clone().into()).await);
+    assert!(!start(db, old.clone().into()).await);
+    assert!(find_root(db, &old.into()).await.is_err());
+    let root = find_root(db, &next.into()).await.unwrap().unwrap();
+    // The chain goes on as it was, and the root key itself is nowhere in the clear.
+    seal_some(app).await.unwrap();
+    assert_eq!(verify_chain(app, None).await.unwrap().found, 0);
+    assert!(!dump(db).await.contains(root.to_text().expose()));
+}
+on_both_databases!(master, super::who_changes_the_master_key_stops_nobody);
+
+async fn a_database_of_before_keeps_its_keys(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    // As it was before there was a root key: everything comes from the master key itself.
+    let made = find_root(&app.db, &key(5).into()).await.unwrap().unwrap();
+    assert_ne!(made.bytes(), key(5).bytes());
+    let mut tx = app.db.begin().await.unwrap();
+    crate::storage::on_tx!(&mut tx, c => sqlx::query("DELETE FROM root_key").execute(c).await.map(|_| ()))
+        .unwrap();
+    tx.commit().await.unwrap();
+    // With a wrong key nothing is done that the right one could not take back.
+    assert!(!start(&app.db, key(9).into()).await);
+    assert!(find_root(&app.db, &key(9).into()).await.is_err());
+    // Its signing keys were sealed with the key that is the master key here.
+    assert_eq!(find_root(&app.db, &made.clone().into()).await.unwrap().unwrap().bytes(), made.bytes());
+    assert!(start(&app.db, made.clone().into()).await);
+    assert_eq!(find_root(&app.db, &made.clone().into()).await.unwrap().unwrap().bytes(), made.bytes());
+    let before = world.log_in("alice").await.unwrap();
+    assert!(world.refresh(&before).await.is_ok());
+}
+on_both_databases!(upgrade, super::a_database_of_before_keeps_its_keys);
