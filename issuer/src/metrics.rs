@@ -15,11 +15,18 @@ use axum::routing::get;
 use margrave_shared::limiter::rule::Outcome;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Buckets of every duration, in seconds.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// After how long a gauge that nobody sets is no longer shown.
+const FORGOTTEN_AFTER: Duration = Duration::from_mins(2);
+
+/// How long the database may take to say what it knows.
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often what was measured is put into its buckets, so that it does not pile up while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -32,6 +39,8 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     let refused = |_| Failure::Internal("metrics cannot be installed");
     let builder =
         PrometheusBuilder::new().set_buckets(&SECONDS).map_err(|_| Failure::Internal("no buckets"))?;
+    // What is no more, or cannot be looked at, must not stand there as it last was.
+    let builder = builder.idle_timeout(MetricKindMask::GAUGE, Some(FORGOTTEN_AFTER));
     let handle = builder.install_recorder().map_err(refused)?;
     describe_counter!("margrave_requests_total", "Requests, by route and status.");
     describe_histogram!("margrave_request_seconds", "How long requests took, by route.");
@@ -113,8 +122,10 @@ async fn sample(app: &App) -> Result<(), Failure> {
     let head = find_head(&mut tx).await?;
     gauge!("margrave_feed_seq").set(head.seq as f64);
     for edge in find_edges(&mut tx).await?.iter().filter(|edge| edge.push_url.is_some()) {
-        let behind = app.propagation.behind(&edge.id, &head).unwrap_or(head.seq);
-        gauge!("margrave_feed_behind", "edge" => edge.name.clone()).set(behind as f64);
+        // An edge that acknowledges nothing, with several isolates say, is not behind for that.
+        if let Some(behind) = app.propagation.behind(&edge.id, &head) {
+            gauge!("margrave_feed_behind", "edge" => edge.name.clone()).set(behind as f64);
+        }
     }
     let (unsealed, oldest) = count_unsealed(&mut tx).await?;
     gauge!("margrave_audit_unsealed").set(unsealed as f64);
@@ -137,8 +148,10 @@ pub(crate) fn router(app: Arc<App>, handle: PrometheusHandle) -> Router {
 
 async fn scrape(State((app, handle)): State<(Arc<App>, PrometheusHandle)>) -> Response {
     // With the database down the counters are worth all the more.
-    if let Err(error) = sample(&app).await {
-        tracing::warn!(%error, "what the database knows is not measured");
+    match tokio::time::timeout(SAMPLE_TIMEOUT, sample(&app)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "what the database knows is not measured"),
+        Err(_) => tracing::warn!("the database does not say in time what it knows"),
     }
     let media_type = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, media_type)], handle.render()).into_response()

@@ -1,15 +1,125 @@
-//! Structured logs on stderr. What may never be in them: secrets, tokens, logins, addresses.
+//! Structured logs on stderr, and traces by OTLP. What may never be in them: secrets, tokens, logins, addresses.
 
-use tracing_subscriber::EnvFilter;
+use crate::failure::Failure;
+use crate::outbound::Fetcher;
+use bytes::Bytes;
+use http::{Request, Response};
+use margrave_shared::trace::Trace;
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
+};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use std::pin::Pin;
+use tokio::runtime::Handle;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
-/// Starts logging: JSON lines, or plain ones for a person at a terminal; `MARGRAVE_LOG` filters (default `info`).
-pub(crate) fn start(plain: bool) {
-    let filter = EnvFilter::try_from_env("MARGRAVE_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+fn filter() -> EnvFilter {
+    EnvFilter::try_from_env("MARGRAVE_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"))
+}
+
+/// Starts logging for a person at a terminal: plain lines; `MARGRAVE_LOG` filters (default `info`).
+pub(crate) fn start_for_a_command() {
+    let builder = tracing_subscriber::fmt().with_env_filter(filter()).with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first.
-    let _ = if plain {
-        builder.compact().with_target(false).try_init()
-    } else {
-        builder.json().with_target(false).try_init()
-    };
+    let _ = builder.compact().with_target(false).try_init();
+}
+
+/// Traces that are being sent; [`Traces::end`] sends the last.
+#[derive(Debug)]
+pub(crate) struct Traces(Option<SdkTracerProvider>);
+
+/// Starts logging for a server: JSON lines. With an endpoint, `<collector>/v1/traces`, spans are sent there by OTLP; `ratio` of those that
+/// no edge has begun.
+///
+/// # Errors
+/// [`Failure::Internal`] where no calls can be made.
+pub(crate) fn start_for_a_server(endpoint: Option<&str>, ratio: f64) -> Result<Traces, Failure> {
+    let provider = endpoint.map(|endpoint| provider(endpoint, ratio)).transpose()?;
+    let spans = provider.as_ref().map(|provider| {
+        // Spans of this program alone, and whatever the log's filter says.
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("margrave"))
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(filter_fn(|metadata| {
+                metadata.is_span() && metadata.target().starts_with("margrave_issuer")
+            }))
+    });
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .with_target(false)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(std::io::stderr)
+        .with_filter(filter());
+    let _ = tracing_subscriber::registry().with(lines).with(spans).try_init();
+    Ok(Traces(provider))
+}
+
+fn provider(endpoint: &str, ratio: f64) -> Result<SdkTracerProvider, Failure> {
+    let client = Calls { fetcher: Fetcher::new()?, runtime: Handle::current() };
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(client)
+        .with_endpoint(endpoint)
+        .build()
+        .map_err(|_| Failure::Internal("traces cannot be sent"))?;
+    let resource = Resource::builder_empty().with_service_name("margrave-issuer").build();
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))))
+        .with_resource(resource)
+        .build())
+}
+
+impl Traces {
+    /// Sends what is left.
+    pub(crate) async fn end(self) {
+        let Some(provider) = self.0 else { return };
+        // It waits for calls that this runtime makes.
+        let _ = tokio::task::spawn_blocking(move || provider.shutdown()).await;
+    }
+}
+
+/// The exporter's way out. It has a thread of its own, and calls are made where the fetcher lives.
+#[derive(Debug)]
+struct Calls {
+    fetcher: Fetcher,
+    runtime: Handle,
+}
+
+type Sent<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
+
+impl HttpClient for Calls {
+    fn send_bytes<'life, 'call>(&'life self, request: Request<Bytes>) -> Sent<'call>
+    where
+        'life: 'call,
+        Self: 'call,
+    {
+        let fetcher = self.fetcher.clone();
+        let call = self.runtime.spawn(async move {
+            let url = request.uri().to_string();
+            let answer = fetcher.post(&url, "application/x-protobuf", request.into_body()).await?;
+            Ok(Response::builder().status(answer.status).body(Bytes::new())?)
+        });
+        Box::pin(async move { call.await? })
+    }
+}
+
+/// Makes a span a part of the trace that an edge has begun.
+pub(crate) fn continue_trace(span: &Span, traceparent: &str) {
+    let Some((id, parent, is_sampled)) = Trace::parent(traceparent) else { return };
+    let flags = if is_sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
+    let (Ok(id), Ok(parent)) = (TraceId::from_hex(id), SpanId::from_hex(parent)) else { return };
+    let context = SpanContext::new(id, parent, flags, true, TraceState::default());
+    // Nothing where no traces are sent.
+    let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(context));
 }

@@ -21,6 +21,7 @@ pub mod http_signature;
 pub mod id;
 pub mod json;
 pub mod jwk;
+pub mod label;
 pub mod limiter;
 pub mod login;
 pub mod password;

@@ -21,6 +21,14 @@ impl Trace {
         })
     }
 
+    /// The trace's id, the caller's span and whether it is recorded, of a good header.
+    pub fn parent(text: &str) -> Option<(&str, &str, bool)> {
+        Self::parse(text)?;
+        let mut fields = text.split('-').skip(1);
+        let (id, parent, flags) = (fields.next()?, fields.next()?, fields.next()?);
+        Some((id, parent, u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1)))
+    }
+
     /// Reads the header (§3.2); a version above 00 may have more fields, which are not passed on.
     fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split('-');
@@ -55,6 +63,22 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+
+    #[test]
+    fn a_caller_is_named_by_a_good_one_only() {
+        let (id, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+        assert_eq!(Trace::parent(GOOD), Some((id, span, false)));
+        assert_eq!(Trace::parent(&format!("00-{id}-{span}-03")), Some((id, span, true)));
+        for bad in [
+            "",
+            "00",
+            &format!("00-{id}-{span}"),
+            &format!("00-{id}-{span}-0g"),
+            &format!("ff-{id}-{span}-01"),
+        ] {
+            assert_eq!(Trace::parent(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn a_good_one_is_continued_with_another_span() {

@@ -3,7 +3,8 @@
 //! lend a hand.
 
 use crate::http::Answer;
-use crate::system::{FACTORS, System, free_address, up, up_with};
+use crate::supervisor::{RESTART, SUPERVISOR};
+use crate::system::{FACTORS, System, free_address, new_database, up, up_with};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -48,6 +49,26 @@ enum Body<'a> {
     Form(&'a [(&'a str, &'a str)]),
 }
 
+/// What people may be told while something happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Patience {
+    /// To come again; nothing at all only by the issuer at this URL, which is killed.
+    Some(String),
+    /// Neither: whatever happens is nothing to them.
+    None,
+}
+
+impl Patience {
+    /// Whether an answer, or none, will do; what is no success is left then.
+    fn suffices(&self, issuer: &str, answer: Option<&Answer>) -> bool {
+        match (self, answer) {
+            (Self::Some(killed), None) => killed == issuer,
+            (Self::Some(_), Some(answer)) => is_proper(answer),
+            (Self::None, answer) => answer.is_some_and(|answer| answer.status < 300),
+        }
+    }
+}
+
 /// Nothing but success, a verdict, or a word to come again.
 fn is_proper(answer: &Answer) -> bool {
     answer.status < 500 || (answer.status == 503 && answer.header("retry-after").is_some())
@@ -64,6 +85,8 @@ struct Told {
     sessions: Vec<String>,
     /// Refresh tokens that were used.
     used: Vec<String>,
+    /// How often they were sent away with 503.
+    sent_away: usize,
 }
 
 /// One person after another: makes an account, logs in, refreshes; whatever fails in doubt is left.
@@ -72,9 +95,13 @@ async fn live(
     issuers: Vec<String>,
     facts: Arc<Facts>,
     worker: usize,
-    stop: Arc<AtomicBool>,
-    served: Arc<AtomicUsize>,
+    (stop, served): (Arc<AtomicBool>, Arc<AtomicUsize>),
+    patience: Patience,
 ) -> Told {
+    let judge = |issuer: &str, answer: &Option<Answer>, told: &mut Told| {
+        assert!(patience.suffices(issuer, answer.as_ref()), "worker {worker} got {answer:?} at {issuer}");
+        told.sent_away += usize::from(answer.as_ref().is_some_and(|answer| answer.status == 503));
+    };
     let mut told = Told::default();
     for turn in 0.. {
         if stop.load(Ordering::Acquire) {
@@ -85,24 +112,25 @@ async fn live(
         let token = format!("Bearer {}", facts.key_token);
         let body = json!({ "username": username, "password": PASSWORD });
         let made = client.post(&format!("{issuer}/v1/accounts"), Some(&token), Body::Json(body)).await;
+        judge(issuer, &made, &mut told);
         let Some(made) = made else { continue };
-        assert!(is_proper(&made), "{} {}", made.status, made.body);
         if made.status != 201 {
             continue;
         }
         told.accounts.push(username.clone());
         let body = json!({ "login": username, "password": PASSWORD, "merchant_id": facts.merchant_id });
         let proven = client.post(&format!("{issuer}/v1/factors/credentials"), None, Body::Json(body)).await;
+        judge(issuer, &proven, &mut told);
         let Some(proven) = proven else { continue };
-        assert!(is_proper(&proven), "{} {}", proven.status, proven.body);
         if proven.status != 200 {
             continue;
         }
         let proven = proven.text("security_token");
         let pairs = [("grant_type", FACTORS), ("client_id", &facts.client_id), ("security_tokens", &proven)];
         let exchange = format!("{issuer}/oauth/token");
-        let Some(answer) = client.post(&exchange, None, Body::Form(&pairs)).await else { continue };
-        assert!(is_proper(&answer), "{} {}", answer.status, answer.body);
+        let answer = client.post(&exchange, None, Body::Form(&pairs)).await;
+        judge(issuer, &answer, &mut told);
+        let Some(answer) = answer else { continue };
         if answer.status != 200 {
             continue;
         }
@@ -118,13 +146,13 @@ async fn live(
                 ("refresh_token", &refresh),
             ];
             let answer = client.post(&format!("{issuer}/oauth/token"), None, Body::Form(&pairs)).await;
+            judge(issuer, &answer, &mut told);
             match answer {
                 Some(answer) if answer.status == 200 => {
                     told.used.push(refresh);
                     refresh = answer.text("refresh_token");
                 }
                 Some(answer) => {
-                    assert!(is_proper(&answer), "{} {}", answer.status, answer.body);
                     assert_eq!(answer.status, 503, "a live token is refused: {}", answer.body);
                     // A 503 may come after the commit was lost on the way: in doubt.
                     is_sure = false;
@@ -310,8 +338,18 @@ async fn issuers_and_their_postgresql_are_killed_under_load_and_nothing_acknowle
     let issuers = vec![second_url, third_url.clone()];
     let workers: Vec<_> = (0..6)
         .map(|worker| {
-            let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
-            tokio::spawn(live(client.clone(), issuers.clone(), Arc::clone(&facts), worker, stop, served))
+            let signs = (Arc::clone(&stop), Arc::clone(&served));
+            {
+                let patience = Patience::Some(issuers[0].clone());
+                tokio::spawn(live(
+                    client.clone(),
+                    issuers.clone(),
+                    Arc::clone(&facts),
+                    worker,
+                    signs,
+                    patience,
+                ))
+            }
         })
         .collect();
     recovered(&served).await;
@@ -326,9 +364,76 @@ async fn issuers_and_their_postgresql_are_killed_under_load_and_nothing_acknowle
     for worker in workers {
         told.push(worker.await.unwrap());
     }
+    let sent_away: usize = told.iter().map(|told| told.sent_away).sum();
+    assert!(sent_away > 0, "nobody noticed that the database was away");
     holds(&client, &third_url, &facts, told).await;
     let verified = system.command(&["audit", "verify"]).await;
     assert_eq!(verified["ok"], true, "{verified}");
+}
+
+/// Two issuers whose sockets are held while they restart, as systemd holds them.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_issuers_are_restarted_one_after_another_and_nobody_is_refused() {
+    let settings = ["edge.limits.address_attempts=100000", "edge.limits.account_attempts=1000"];
+    let system = up_with(&settings, &["--postgres", &new_database()]).await;
+    let folder = std::env::temp_dir().join(format!("margrave-pair-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, text) in [("supervisor.pl", SUPERVISOR), ("restart", RESTART)] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let mut supervisors = Vec::new();
+    let mut urls = Vec::new();
+    for name in ["a", "b"] {
+        let address = free_address();
+        let mut command = Command::new("perl");
+        command.env_remove("MARGRAVE_XTASK").envs(system.issuer_environment()).stdin(Stdio::null());
+        command.env("MARGRAVE_LIMITS__ADDRESS_ATTEMPTS", "100000");
+        command.env("MARGRAVE_LIMITS__EXCHANGE_ATTEMPTS", "100000");
+        command.arg(folder.join("supervisor.pl")).arg(&folder).args([name, &address, ""]);
+        command
+            .arg(system.program())
+            .arg("serve")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        supervisors.push(command.spawn().unwrap());
+        urls.push(format!("http://{address}"));
+    }
+    let (client, facts) = (Client::new(), facts(&system).await);
+    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let workers: Vec<_> = (0..4)
+        .map(|worker| {
+            let signs = (Arc::clone(&stop), Arc::clone(&served));
+            tokio::spawn(live(
+                client.clone(),
+                urls.clone(),
+                Arc::clone(&facts),
+                worker,
+                signs,
+                Patience::None,
+            ))
+        })
+        .collect();
+    recovered(&served).await;
+    for name in ["a", "b", "a", "b"] {
+        let restarted = Command::new("sh").arg(folder.join("restart")).arg(name).status().await.unwrap();
+        assert!(restarted.success());
+        recovered(&served).await;
+    }
+    stop.store(true, Ordering::Release);
+    let mut told = Vec::new();
+    for worker in workers {
+        told.push(worker.await.unwrap());
+    }
+    holds(&client, &urls[0], &facts, told).await;
+    for mut supervisor in supervisors {
+        supervisor.kill().await.unwrap();
+    }
+    for name in ["a", "b"] {
+        let id = std::fs::read_to_string(folder.join(format!("{name}.pid"))).unwrap();
+        let _ = Command::new("kill").args(["-KILL", id.trim()]).status().await;
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// A file system that is soon full; taken away when it is dropped.
@@ -368,7 +473,11 @@ impl Drop for SmallDisk {
 }
 
 /// A preloaded library moves the clock, and a file says by how much.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+fn faketime() -> String {
+    let folder = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
+    assert!(Path::new(&folder).exists(), "install `faketime`, whose library moves the clock of one process");
+    folder
+}
 
 /// An issuer with a database of its own, started with further variables.
 async fn alone(system: &System, database: &Path, more: &[(&str, &str)]) -> (Child, String, Value) {
@@ -520,14 +629,14 @@ async fn a_database_that_may_not_be_written_is_said_at_the_start() {
 
 #[tokio::test]
 async fn a_clock_that_jumps_ten_minutes_locks_nobody_out_and_lets_nothing_count_twice() {
-    assert!(Path::new(FAKETIME).exists(), "install `faketime`, whose library moves the clock of one process");
+    let faketime = faketime();
     let system = up(&[]).await;
     let folder = std::env::temp_dir().join(format!("margrave-clock-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("offset");
     std::fs::write(&file, "+0").unwrap();
     let faked = [
-        ("LD_PRELOAD", FAKETIME),
+        ("LD_PRELOAD", faketime.as_str()),
         ("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap()),
         ("FAKETIME_NO_CACHE", "1"),
         // What waits goes on waiting: it is the clock on the wall that jumps.
@@ -574,6 +683,10 @@ async fn a_clock_that_jumps_ten_minutes_locks_nobody_out_and_lets_nothing_count_
         assert_eq!(answer.status, 200, "{jump}: {}", answer.body);
         current = answer.text("refresh_token");
         let answer = log_in(&prove().await).await.expect(200);
+        let issued = crate::system::claims(&answer.text("access_token"))["iat"].as_i64().unwrap();
+        let moved: i64 = jump.trim_start_matches('+').parse().unwrap();
+        let wall = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
+        assert!((issued - wall - moved).abs() < 60, "{jump}: the issuer's clock does not say so");
         let access = format!("Bearer {}", answer.text("access_token"));
         let me = reqwest::Client::new().get(format!("{url}/v1/me")).header("authorization", &access);
         assert_eq!(me.send().await.unwrap().status(), 200, "{jump}");

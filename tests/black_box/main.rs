@@ -49,4 +49,6 @@ mod signature_cases;
 mod smuggling;
 mod strange_paths_and_headers;
 mod streams;
+#[cfg(target_os = "linux")]
+mod supervisor;
 mod system;

@@ -154,3 +154,73 @@ fn the_dashboard_and_the_alerts_name_only_what_is_counted() {
     }
     serde_json::from_str::<serde_json::Value>(&read("deploy/observability/grafana.json")).unwrap();
 }
+
+/// A collector that keeps what it is sent.
+async fn collector() -> (String, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                loop {
+                    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
+                    if let Some(head) = head {
+                        let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
+                        let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+                        let end = head + length.unwrap().parse::<usize>().unwrap();
+                        if bytes.len() >= end {
+                            let _ = sender.send(bytes.drain(..end).skip(head).collect());
+                            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                            if stream.write_all(answer).await.is_err() {
+                                return;
+                            }
+                            continue;
+                        }
+                    }
+                    match stream.read_buf(&mut bytes).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(_) => {}
+                    }
+                }
+            });
+        }
+    });
+    (url, receiver)
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_from_the_client_through_the_edge_into_the_issuer() {
+    let (url, mut received) = collector().await;
+    let system = up(&[&format!("issuer.otlp_endpoint={url}")]).await;
+    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let stranger = "5bf92f3577b34da6a3ce929d0e0e4737";
+    let headers = |id: &str| [("traceparent".to_owned(), format!("00-{id}-00f067aa0ba902b7-01"))];
+    let body = serde_json::json!({
+        "login": "canary-login", "password": "canary-password", "merchant_id": system.fact("merchant_id"),
+    });
+    let post = async |url: &str, id: &str| {
+        let headers = headers(id);
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        crate::http::post_json(url, &headers, &body).await.expect(401);
+    };
+    post(&system.edge("/auth/v1/factors/credentials"), id).await;
+    // Who comes directly begins no trace of the issuer's.
+    post(&system.issuer("/v1/factors/credentials"), stranger).await;
+    let bytes = |id: &str| -> Vec<u8> {
+        (0..16).map(|i| u8::from_str_radix(&id[2 * i..2 * i + 2], 16).unwrap()).collect()
+    };
+    let mut all = Vec::new();
+    let has = |all: &[u8], part: &[u8]| all.windows(part.len()).any(|window| window == part);
+    while !has(&all, &bytes(id)) {
+        let batch = tokio::time::timeout(std::time::Duration::from_secs(20), received.recv()).await;
+        all.extend(batch.expect("no trace arrives").unwrap());
+    }
+    for part in ["POST /v1/factors/credentials", "margrave-issuer", "password.hash", "database.commit"] {
+        assert!(has(&all, part.as_bytes()), "{part}");
+    }
+    assert!(!has(&all, &bytes(stranger)) && !has(&all, b"canary"));
+}

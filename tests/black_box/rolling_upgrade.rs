@@ -7,6 +7,7 @@
 
 use crate::deployment::{Deployment, STATE_KEY, authority, root, workerd};
 use crate::http::form;
+use crate::supervisor::{RESTART, SUPERVISOR};
 use crate::system::{FACTORS, System, free_address, new_database, up_with};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -15,41 +16,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// Does what systemd does: holds a socket (`-` for none), runs the first command before each start, and starts the rest anew
-/// whenever it ends, with its id in `<name>.pid`.
-const SUPERVISOR: &str = r#"
-use Socket; use POSIX ();
-my ($folder, $name, $socket, $before, @command) = @ARGV;
-$^F = 10;
-if ($socket ne "-") {
-  # Of the whole program, or it would be closed with its block.
-  our $listener;
-  socket($listener, PF_UNIX, SOCK_STREAM, 0) or die $!;
-  bind($listener, pack_sockaddr_un($socket)) or die $!;
-  listen($listener, 128) or die $!;
-  POSIX::dup2(fileno($listener), 3) if fileno($listener) != 3;
-}
-while (1) {
-  system($before) == 0 or die "$before: $?" if $before ne "";
-  my $pid = fork();
-  if (!$pid) {
-    if ($socket ne "-") { $ENV{LISTEN_PID} = $$; $ENV{LISTEN_FDS} = 1; }
-    exec(@command) or die $!;
-  }
-  open(my $file, ">", "$folder/$name.pid.new"); print $file $pid; close $file;
-  rename("$folder/$name.pid.new", "$folder/$name.pid");
-  waitpid($pid, 0);
-}
-"#;
-
-/// Does what `systemctl restart` does.
-const RESTART: &str = r#"#!/bin/sh
-cd "$(dirname "$0")"
-pid=$(cat "$1.pid")
-kill -TERM "$pid"
-while [ "$(cat "$1.pid")" = "$pid" ]; do sleep 0.01; done
-"#;
 
 struct Host {
     folder: PathBuf,

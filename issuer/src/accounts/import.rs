@@ -3,10 +3,11 @@
 use super::create::insert_new;
 use super::{Account, find_by_login};
 use crate::app::App;
+use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::merchants::{find_merchant, update_import_hash};
-use crate::passwords::{Foreign, count_foreign};
+use crate::passwords::{Foreign, IMPORTED, count_foreign, delete_foreign};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::MerchantId;
 use margrave_shared::login::{Login, Username};
@@ -61,8 +62,8 @@ pub(crate) async fn import_account(
         Some(_) => return Ok(Imported::Refused("this username is taken".to_owned())),
         None => {}
     }
-    let hash = line.password_hash.as_deref();
-    match insert_new(app, &mut tx, merchant_id, &username, hash, "operator", caller).await {
+    let hash = line.password_hash.as_deref().map(|hash| format!("{IMPORTED}{hash}"));
+    match insert_new(app, &mut tx, merchant_id, &username, hash.as_deref(), "operator", caller).await {
         Err(Failure::Denied(denial)) if denial.code == ErrorCode::UsernameTaken => {
             return Ok(Imported::Refused("this username is taken".to_owned()));
         }
@@ -80,19 +81,39 @@ pub(crate) async fn import_account(
     Ok(Imported::Made)
 }
 
-/// How many imported passwords have not been used yet. When none is left, attempts cost no more than elsewhere again.
+/// What is done with imported passwords that have not been used yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unused {
+    /// They stay.
+    Keep,
+    /// They are taken away: their owners have no password any more.
+    TakeAway,
+}
+
+/// How many imported passwords are left that have not been used yet. When none is, attempts cost no more than elsewhere again.
 ///
 /// # Errors
 /// `not_found`.
-pub(crate) async fn end_import(app: &App, merchant_id: &MerchantId) -> Result<i64, Failure> {
+pub(crate) async fn end_import(
+    app: &App,
+    merchant_id: &MerchantId,
+    unused: Unused,
+    caller: &Caller,
+) -> Result<i64, Failure> {
+    let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     if find_merchant(&mut tx, merchant_id).await?.is_none() {
         return Err(Failure::denied(ErrorCode::NotFound, "unknown_merchant"));
     }
+    if unused == Unused::TakeAway {
+        delete_foreign(&mut tx, merchant_id).await?;
+    }
     let left = count_foreign(&mut tx, merchant_id).await?;
     if left == 0 {
         update_import_hash(&mut tx, merchant_id, None).await?;
-        tx.commit().await?;
+        let entry = Entry::done("merchant.end_import").merchant(merchant_id).actor("operator");
+        app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     }
+    tx.commit().await?;
     Ok(left)
 }

@@ -13,7 +13,7 @@ pub(crate) use audit_key::give_audit_keys;
 pub(crate) use create::{NewAccount, create_account};
 pub(crate) use devices::{device_standing, forget_account_devices};
 pub(crate) use erase::erase;
-pub(crate) use import::{Imported, ImportedAccount, end_import, import_account};
+pub(crate) use import::{Imported, ImportedAccount, Unused, end_import, import_account};
 pub(crate) use settings::AccountSettings;
 pub(crate) use store::{
     Filter, add_failure, disable_account, enable_account, find_account, find_audit_key, find_by_login,

@@ -10,6 +10,7 @@ use crate::merchants::find_merchant;
 use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{ClientId, MerchantId};
+use margrave_shared::label::check_label;
 use margrave_shared::time::UnixMs;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,11 +64,7 @@ pub(crate) struct Application {
 }
 
 fn check_name(name: &str) -> Result<&str, Failure> {
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
-        return Err(Failure::explained(ErrorCode::InvalidField, "`name` is 1 to 200 printable characters"));
-    }
-    Ok(name)
+    check_label(name).map_err(|problem| Failure::explained(ErrorCode::InvalidField, problem.to_string()))
 }
 
 /// Registers a first-party application of a merchant.

@@ -3,8 +3,8 @@
 use super::merchants::merchant_id;
 use super::{CommandError, Output};
 use crate::accounts::{
-    Imported, ImportedAccount, NewAccount, create_account, end_import, find_by_login, forget_account_devices,
-    import_account,
+    Imported, ImportedAccount, NewAccount, Unused, create_account, end_import, find_by_login,
+    forget_account_devices, import_account,
 };
 use crate::admin::{
     disable_account, end_account_sessions, erase_account, export_account, reset_account_failures,
@@ -40,6 +40,9 @@ pub(super) enum Command {
     EndImport {
         /// The merchant's id.
         merchant: String,
+        /// Take away those that have not been used: their owners have no password any more.
+        #[arg(long)]
+        take_away: bool,
     },
     /// Show an account by its login.
     Find {
@@ -103,8 +106,9 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
             );
         }
         Command::Import { merchant, file } => import(app, merchant, file, output).await?,
-        Command::EndImport { merchant } => {
-            let left = end_import(app, &merchant_id(merchant)?).await?;
+        Command::EndImport { merchant, take_away } => {
+            let unused = if *take_away { Unused::TakeAway } else { Unused::Keep };
+            let left = end_import(app, &merchant_id(merchant)?, unused, &caller).await?;
             let text = match left {
                 0 => "none is left: the import is over".to_owned(),
                 left => format!("{left} imported passwords have not been used yet"),

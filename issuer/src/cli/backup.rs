@@ -3,11 +3,12 @@
 use super::{CommandError, Output, open};
 use crate::app::App;
 use crate::audit::Entry;
-use crate::backup::{restore, write_backup};
+use crate::backup::{BackupError, restore, write_backup};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::entropy::Entropy;
 use crate::http::context::Caller;
+use crate::keys::opening_key;
 use crate::telemetry;
 use margrave_shared::id::uuid_v4;
 use serde_json::json;
@@ -18,8 +19,10 @@ fn tell(rows: u64) {
 }
 
 pub(super) async fn make(config: &Config, file: &Path, output: Output) -> Result<(), CommandError> {
-    telemetry::start(true);
-    let (key, db) = (config.master_keys()?.current, open(config).await?);
+    telemetry::start_for_a_command();
+    let (masters, db) = (config.master_keys()?, open(config).await?);
+    // While the master key is being changed it is the one that opens what is copied.
+    let key = opening_key(&db, &masters).await?;
     let now = Clock::System.now();
     let rows = write_backup(&db, &key, file, now, tell)
         .await
@@ -32,12 +35,17 @@ pub(super) async fn make(config: &Config, file: &Path, output: Output) -> Result
 }
 
 pub(super) async fn restore_from(config: &Config, file: &Path, output: Output) -> Result<(), CommandError> {
-    telemetry::start(true);
-    let (key, db) = (config.master_keys()?.current, open(config).await?);
+    telemetry::start_for_a_command();
+    let (mut masters, db) = (config.master_keys()?, open(config).await?);
     let epoch = uuid_v4(Entropy.bytes());
-    let restored = restore(&db, &key, file, &epoch, tell).await;
+    let mut restored = restore(&db, &masters.current, file, &epoch, tell).await;
+    // It was made with one of them; with the wrong one nothing was written.
+    if let (Err(BackupError::NotProven), Some(next)) = (&restored, masters.next.take()) {
+        masters = next.into();
+        restored = restore(&db, &masters.current, file, &epoch, tell).await;
+    }
     let restored = restored.map_err(|error| CommandError::Text(error.to_string()))?;
-    let app = App::build(config, &key.into(), db, Clock::System).await?;
+    let app = App::build(config, &masters, db, Clock::System).await?;
     let entry = Entry::done("backup.restore").actor("operator").subject(format!("backup of {}", restored.at));
     let (caller, now) = (Caller::operator(), app.clock.now());
     app.audit.write_alone(&app.db, entry, &caller, now, app.entropy.bytes()).await?;

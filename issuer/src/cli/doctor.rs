@@ -58,7 +58,7 @@ impl Checks {
 const MAX_SKEW_MS: i64 = 5_000;
 
 pub(super) async fn run(config: &Config, now: UnixMs, output: Output) -> Result<(), CommandError> {
-    telemetry::start(true);
+    telemetry::start_for_a_command();
     let settings = effective(config);
     let mut checks = Checks::default();
     url(config, &mut checks);
@@ -185,8 +185,7 @@ fn master_key(config: &Config, checks: &mut Checks) -> Option<MasterKeys> {
     Some(key)
 }
 
-const WRONG_KEY: &str = "use the master key that the database was made with; if it is lost, `margrave keys retire` each and let everybody log \
-     in anew";
+const WRONG_KEY: &str = "use the master key that the database was made with; what is sealed opens with no other. Is there a backup with its key?";
 
 async fn database(db: &Db, masters: Option<&MasterKeys>, now: UnixMs, checks: &mut Checks) {
     const STORAGE: &str = "the database's own log says more";

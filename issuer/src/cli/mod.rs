@@ -174,7 +174,7 @@ async fn open(config: &Config) -> Result<Db, CommandError> {
 }
 
 async fn build(config: &Config) -> Result<App, CommandError> {
-    telemetry::start(true);
+    telemetry::start_for_a_command();
     let db = open(config).await?;
     Ok(App::build(config, &config.master_keys()?, db, Clock::System).await?)
 }

@@ -21,14 +21,14 @@ use tokio::task::JoinSet;
 const GRACE: Duration = Duration::from_secs(8);
 
 pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
-    telemetry::start(false);
+    let traces = telemetry::start_for_a_server(config.otlp_endpoint.as_deref(), config.otlp_ratio)?;
     let masters = config.master_keys()?;
     let db = open(config).await?;
     // Before anything is counted.
-    let counted = config
-        .metrics_listen
-        .map(|address| metrics::install().map(|handle| (address, handle)))
-        .transpose()?;
+    let counted = match config.metrics_listen {
+        Some(address) => Some((bind(address, "metrics_listen").await?, metrics::install()?)),
+        None => None,
+    };
     let app = Arc::new(App::build(config, &masters, db, Clock::System).await?);
     let listener = listen(config).await?;
     let admin = match config.admin_listen {
@@ -49,8 +49,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
         tracing::info!(listen = %admin, "serving the administration");
         serve(&mut serving, admin, router(Arc::clone(&app), Serves::Administration), &stopping);
     }
-    if let Some((address, handle)) = counted {
-        let listener = bind(address, "metrics_listen").await?;
+    if let Some((listener, handle)) = counted {
         tracing::info!(listen = %listener, "serving metrics");
         serve(&mut serving, listener, metrics::router(Arc::clone(&app), handle), &stopping);
     }
@@ -66,6 +65,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     }
     // Nothing is left that anybody could change.
     let _ = tokio::time::timeout(Duration::from_secs(1), seal_some(&app)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), traces.end()).await;
     let _ = tokio::time::timeout(Duration::from_secs(1), app.db.close()).await;
     Ok(())
 }

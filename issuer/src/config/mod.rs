@@ -16,6 +16,7 @@ pub(crate) use session::SessionConfig;
 pub(crate) use token::TokenConfig;
 
 use crate::keys::MasterKeys;
+use crate::outbound::may_be_called;
 use margrave_shared::limiter::limits::LimitSettings;
 use margrave_shared::secret::SecretKey;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,10 @@ pub(crate) struct Config {
     pub(crate) admin_listen: Option<SocketAddr>,
     /// Where `/metrics` is served, in Prometheus' text format and to whoever asks there. Default none: nothing is counted.
     pub(crate) metrics_listen: Option<SocketAddr>,
+    /// Where traces are sent by OTLP over HTTP, `http://127.0.0.1:4318/v1/traces`: `https://`, or this machine. Default none.
+    pub(crate) otlp_endpoint: Option<String>,
+    /// How many of the traces that no edge has begun are sent, 0 to 1. Default 1.
+    pub(crate) otlp_ratio: f64,
     /// The issuer's name: `iss` of every token and the base of all metadata. Required.
     pub(crate) public_url: String,
     /// `sqlite:<path>` or `postgres://…`. Default `sqlite:margrave.db`.
@@ -63,6 +68,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: None,
             metrics_listen: None,
+            otlp_endpoint: None,
+            otlp_ratio: 1.0,
             public_url: String::new(),
             database_url: "sqlite:margrave.db".to_owned(),
             database_connections: 10,
@@ -151,6 +158,15 @@ impl Config {
                 problems.push(format!("`{name}` is another address than `{other}`"));
             }
         }
+        if self.otlp_endpoint.as_deref().is_some_and(|url| !may_be_called(url)) {
+            problems.push(
+                "`otlp_endpoint` begins with https://, or with http:// and this machine's own address"
+                    .to_owned(),
+            );
+        }
+        if !(0.0..=1.0).contains(&self.otlp_ratio) {
+            problems.push("`otlp_ratio` is 0 to 1".to_owned());
+        }
         if self.database_connections == 0 {
             problems.push("`database_connections` is at least 1".to_owned());
         }
@@ -174,6 +190,9 @@ impl Config {
             ])
         })?;
         let next = key_of(self.next_master_key_file.as_deref(), "MARGRAVE_NEXT_MASTER_KEY")?;
+        if next.as_ref().is_some_and(|next| next.bytes() == current.bytes()) {
+            return Err(BadConfig(vec!["the next master key is the present one: make another".to_owned()]));
+        }
         Ok(MasterKeys { current, next })
     }
 }

@@ -30,7 +30,9 @@ pub(crate) async fn verify_credentials(
     let login = Login::parse(&request.login);
     let mut tx = app.db.read().await?;
     let merchant = find_merchant(&mut tx, &request.merchant_id).await?;
+    // To this merchant somebody of another one is nobody: in what is checked, in how long that takes, and in its audit.
     let account = accounts::find_by_login(&mut tx, &login).await?;
+    let account = account.filter(|account| account.merchant_id == request.merchant_id);
     let stored = match &account {
         Some(account) => find_hash(&mut tx, &account.id).await?,
         None => None,
@@ -54,9 +56,7 @@ pub(crate) async fn verify_credentials(
         None => false,
     };
     // Counted before the verdict counts: of a hundred parallel attempts no more are evaluated than the limit leaves.
-    // Another merchant's attempt must not count against this account.
-    let own = account.as_ref().filter(|account| account.merchant_id == request.merchant_id);
-    let counted = match own {
+    let counted = match &account {
         Some(account) => {
             let known = is_known_device(&mut tx, account, caller).await?;
             let most = if known { MAX_FAILURES } else { MAX_FAILURES_OF_STRANGERS };
@@ -64,8 +64,6 @@ pub(crate) async fn verify_credentials(
         }
         None => true,
     };
-    // To this merchant somebody of another one is nobody, in its audit too.
-    let account = account.filter(|account| account.merchant_id == request.merchant_id);
     let reason = match (&account, &merchant) {
         (None, _) => Some("unknown_login"),
         (Some(_), None) => Some("unknown_merchant"),

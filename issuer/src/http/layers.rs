@@ -8,17 +8,19 @@ use crate::failure::Failure;
 use crate::metrics;
 use crate::revocations::noting_endings;
 use crate::revocations::store::find_head;
+use crate::telemetry::continue_trace;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use margrave_shared::error::ErrorCode;
-use margrave_shared::header::{PROPAGATED, REQUEST_ID};
+use margrave_shared::header::{PROPAGATED, REQUEST_ID, SIGNATURE_INPUT};
 use margrave_shared::id::RequestId;
 use margrave_shared::revocation::Cursor;
 use margrave_shared::trace::Trace;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// Longer than a long poll of the feed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
@@ -34,11 +36,26 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = Trace::of(traceparent, app.entropy.bytes());
 
+    let span = tracing::debug_span!(
+        "request",
+        otel.name = format!("{} {route}", known_method(&method)),
+        otel.kind = "server",
+        http.request.method = known_method(&method),
+        http.route = route,
+        http.response.status_code = tracing::field::Empty,
+    );
+    // A trace is an edge's to begin; a stranger's would be recorded as the stranger likes.
+    if request.headers().contains_key(SIGNATURE_INPUT)
+        && let Some(traceparent) = request.headers().get("traceparent").and_then(|value| value.to_str().ok())
+    {
+        continue_trace(&span, traceparent);
+    }
+
     // Of a token that was none its answer says as much as of one that was (RFC 7009 §2.2).
     let tells_always = path == "/oauth/revoke";
     // A task of its own, so that a panic in a handler is an answer and not a broken connection.
     let handler = Arc::clone(&app);
-    let handled = tokio::spawn(async move {
+    let handled = async move {
         let (mut response, ending) = noting_endings(next.run(request)).await;
         // A refusal does not tell by waiting that it ended something, as that of a refresh token's second use does.
         if response.status().is_success()
@@ -48,7 +65,9 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
             response.headers_mut().insert(HeaderName::from_static(PROPAGATED), value);
         }
         response
-    });
+    }
+    .instrument(span.clone());
+    let handled = tokio::spawn(handled);
     let handled = tokio::time::timeout(REQUEST_TIMEOUT, handled).await;
     let response = match handled {
         Ok(Ok(response)) => response,
@@ -59,6 +78,8 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
         Err(_) => ApiError::new(ErrorCode::StateUnavailable).into_response(),
     };
     let status = response.status().as_u16();
+    span.record("http.response.status_code", status);
+    drop(span);
     let took_ms = app.clock.now().since(started);
     metrics::request(known_method(&method), &route, status, watch);
     tracing::info!(%request_id, trace_id = trace.id(), %method, path, status, took_ms, "request");

@@ -10,6 +10,7 @@ use crate::entropy::Entropy;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::storage::{Db, Tx};
+use margrave_shared::jwk::schedule::KeyState;
 use margrave_shared::secret::SecretKey;
 
 /// The master keys that an operator has named.
@@ -56,9 +57,11 @@ fn open_with(masters: &MasterKeys, sealed: &[u8]) -> Result<(SecretKey, OpenedBy
 /// there are none.
 async fn of_before(tx: &mut Tx, masters: &MasterKeys) -> Result<Option<SecretKey>, Failure> {
     let keys = store::find_all(tx).await?;
-    let Some(last) = keys.last() else { return Ok(None) };
+    // What signs, and not a key that somebody with another master key may have put beside it.
+    let active = keys.iter().find(|key| key.key.state == KeyState::Active);
+    let Some(judged) = active.or(keys.last()) else { return Ok(None) };
     let sealing_key = sealing_key(&masters.current);
-    match open(&sealing_key, &purpose(&last.key.kid), &last.sealed) {
+    match open(&sealing_key, &purpose(&judged.key.kid), &judged.sealed) {
         Ok(_) => Ok(Some(masters.current.clone())),
         Err(_) => Err(Failure::Internal(WRONG)),
     }
@@ -74,6 +77,20 @@ pub(crate) async fn find_root(db: &Db, masters: &MasterKeys) -> Result<Option<Se
         Some(row) => Ok(Some(open_with(masters, &row.sealed)?.0)),
         None => of_before(&mut tx, masters).await,
     }
+}
+
+/// The master key that opens the database: the present one, or the next one where that has taken its place already.
+///
+/// # Errors
+/// [`Failure::Internal`] where neither does.
+pub(crate) async fn opening_key(db: &Db, masters: &MasterKeys) -> Result<SecretKey, Failure> {
+    let Some(row) = store::find_root(&mut db.glance().await?).await? else {
+        return Ok(masters.current.clone());
+    };
+    Ok(match (open_with(masters, &row.sealed)?.1, &masters.next) {
+        (OpenedBy::Next, Some(next)) => next.clone(),
+        _ => masters.current.clone(),
+    })
 }
 
 /// Finds the root key, or makes it: of several processes one does. In a database of before it is the master key that its other keys come

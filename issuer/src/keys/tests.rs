@@ -1,6 +1,6 @@
 //! The master key is changed while issuers go on, on both databases.
 
-use super::{MasterKeys, Rewrapped, find_root, rotate_master_key};
+use super::{MasterKeys, Rewrapped, find_root, opening_key, rotate_master_key};
 use crate::app::App;
 use crate::audit::{seal_some, verify_chain};
 use crate::clock::Clock;
@@ -32,9 +32,15 @@ async fn who_changes_the_master_key_stops_nobody(db: Db) {
     let both = MasterKeys { current: old.clone(), next: Some(next.clone()) };
     assert!(start(db, both.clone()).await);
     assert!(!start(db, next.clone().into()).await, "it is not the key yet");
+    assert_eq!(opening_key(db, &both).await.unwrap().bytes(), old.bytes());
     assert!(rotate_master_key(app, &old.clone().into(), &caller).await.is_err(), "there is no next one");
     assert_eq!(rotate_master_key(app, &both, &caller).await.unwrap(), Rewrapped::Done);
     assert_eq!(rotate_master_key(app, &both, &caller).await.unwrap(), Rewrapped::Already);
+    assert_eq!(
+        opening_key(db, &both).await.unwrap().bytes(),
+        next.bytes(),
+        "a backup is made with it from now on"
+    );
     // Who runs goes on, whoever starts with both or with the next one, and nobody with the old one.
     assert!(world.refresh(&before).await.is_ok());
     assert!(start(db, both).await && start(db, next.clone().into()).await);

@@ -10,6 +10,7 @@ use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::event::Ended;
 use margrave_shared::id::MerchantId;
+use margrave_shared::label::check_label;
 use std::collections::BTreeSet;
 
 /// A merchant to be made.
@@ -74,11 +75,7 @@ pub(crate) async fn create_merchant_in(
 
 /// A merchant's name, trimmed.
 pub(super) fn check_name(name: &str) -> Result<&str, Failure> {
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
-        return Err(Failure::explained(ErrorCode::InvalidField, "`name` is 1 to 200 printable characters"));
-    }
-    Ok(name)
+    check_label(name).map_err(|problem| Failure::explained(ErrorCode::InvalidField, problem.to_string()))
 }
 
 /// The most services of one merchant, and permissions of one service.

@@ -73,11 +73,11 @@ impl Fetcher {
         &self,
         url: &str,
         media_type: &'static str,
-        body: String,
+        body: impl Into<Bytes>,
     ) -> Result<Answer, NoAnswer> {
         let request = Request::post(url)
             .header(header::CONTENT_TYPE, media_type)
-            .body(Full::from(body))
+            .body(Full::new(body.into()))
             .map_err(|error| NoAnswer(error.to_string()))?;
         let call = async {
             let response = self.client.request(request).await.map_err(|error| {

@@ -10,6 +10,12 @@ use margrave_shared::base64;
 use margrave_shared::secret::equal_in_constant_time;
 use sha2::{Sha256, Sha512};
 
+/// How the hash of another system lies in the database, so that none is taken for our own.
+pub(crate) const MARK: &str = "imported:";
+
+/// The longest that checking one may take, in milliseconds: attempts of all merchants wait in one queue.
+const MOST_MS: u64 = 1_500;
+
 /// A hash that is not of our own making.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Foreign {
@@ -17,7 +23,7 @@ pub(crate) enum Foreign {
     Bcrypt {
         /// As it was written.
         text: String,
-        /// 4 to 15.
+        /// 4 to 14.
         cost: u32,
     },
     /// scrypt (RFC 7914).
@@ -48,10 +54,14 @@ pub(crate) enum Foreign {
     Argon2 {
         /// As it was written.
         text: String,
+        /// `argon2i`, `argon2d` or `argon2id`.
+        kind: String,
         /// KiB.
         memory: u32,
         /// Passes.
         passes: u32,
+        /// Lanes.
+        lanes: u32,
     },
 }
 
@@ -65,6 +75,9 @@ pub(crate) enum BadHash {
     #[error("its parameters are beyond all measure")]
     Parameters,
 }
+
+/// bcrypt's own base64.
+const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 impl Foreign {
     /// Reads a hash.
@@ -95,7 +108,12 @@ impl Foreign {
                 Self::Pbkdf2 { long: kind.ends_with("512"), rounds: number("i")?, salt, hash }
             }
             "argon2i" | "argon2d" | "argon2id" => {
-                Self::Argon2 { text: text.to_owned(), memory: number("m")?, passes: number("t")? }
+                // Without one it would be 1.0, which is not made here.
+                if phc.version != Some(0x13) {
+                    return Err(BadHash::Unknown);
+                }
+                let (memory, passes, lanes) = (number("m")?, number("t")?, number("p")?);
+                Self::Argon2 { text: text.to_owned(), kind: kind.to_owned(), memory, passes, lanes }
             }
             _ => return Err(BadHash::Unknown),
         };
@@ -104,9 +122,14 @@ impl Foreign {
 
     fn bcrypt(text: &str) -> Result<Self, BadHash> {
         let (cost, rest) = text.get(4..).and_then(|rest| rest.split_once('$')).ok_or(BadHash::Unknown)?;
-        let cost = cost.parse().map_err(|_| BadHash::Unknown)?;
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/');
-        if rest.len() != 53 || !rest.bytes().all(plain) {
+        let two_digits = cost.len() == 2 && cost.bytes().all(|b| b.is_ascii_digit());
+        let cost = cost.parse().ok().filter(|_| two_digits).ok_or(BadHash::Unknown)?;
+        // 16 bytes of salt and 23 of hash: what is left over of the last letters is zero.
+        let place = |b: u8| ALPHABET.iter().position(|letter| *letter == b);
+        let places: Option<Vec<usize>> = rest.bytes().map(place).collect();
+        let places = places.filter(|places| places.len() == 53).ok_or(BadHash::Unknown)?;
+        let is_whole = |at: usize, of: usize| places.get(at).is_some_and(|place| place % of == 0);
+        if !is_whole(21, 16) || !is_whole(52, 4) {
             return Err(BadHash::Unknown);
         }
         Self::Bcrypt { text: text.to_owned(), cost }.within_measure()
@@ -126,25 +149,26 @@ impl Foreign {
 
     fn within_measure(self) -> Result<Self, BadHash> {
         let within = match &self {
-            Self::Bcrypt { cost, .. } => (4..=15).contains(cost),
+            Self::Bcrypt { cost, .. } => (4..=14).contains(cost),
             Self::Scrypt { log_n, r, p, salt, hash } => {
-                // 128 · N · r bytes: at most a quarter of a gibibyte.
+                // 128 · N · r bytes: at most 128 MiB.
                 (10..=20).contains(log_n)
                     && (1..=32).contains(r)
                     && (1..=16).contains(p)
-                    && (u64::from(*r) << log_n) <= 1 << 21
+                    && (u64::from(*r) << log_n) <= 1 << 20
                     && salt.len() >= 4
                     && (16..=64).contains(&hash.len())
             }
             Self::Pbkdf2 { rounds, salt, hash, .. } => {
                 (1_000..=5_000_000).contains(rounds) && salt.len() >= 4 && (16..=64).contains(&hash.len())
             }
-            Self::Argon2 { memory, passes, .. } => {
-                (8..=262_144).contains(memory)
-                    && (1..=32).contains(passes)
-                    && memory.saturating_mul(*passes) <= 1 << 20
+            Self::Argon2 { memory, passes, lanes, .. } => {
+                (1..=16).contains(lanes)
+                    && (8 * lanes..=131_072).contains(memory)
+                    && (1..=64).contains(passes)
             }
         };
+        let within = within && self.cost_ms() <= MOST_MS;
         if within { Ok(self) } else { Err(BadHash::Parameters) }
     }
 
@@ -199,10 +223,9 @@ impl Foreign {
                 let length = hash.len();
                 format!("$pbkdf2-{kind}$i={rounds},l={length}${}${}", "A".repeat(22), unpadded(length))
             }
-            Self::Argon2 { text, .. } => {
-                // Everything but the salt and the hash.
-                let head: Vec<&str> = text.split('$').take(4).collect();
-                format!("{}${}${}", head.join("$"), "A".repeat(22), unpadded(32))
+            Self::Argon2 { kind, memory, passes, lanes, .. } => {
+                let salt = "A".repeat(22);
+                format!("${kind}$v=19$m={memory},t={passes},p={lanes}${salt}${}", unpadded(32))
             }
         }
     }
@@ -259,13 +282,28 @@ mod tests {
 
     #[test]
     fn what_is_none_or_beyond_all_measure_is_refused() {
-        let bcrypt = |cost: &str| format!("$2b${cost}${}", "a".repeat(53));
+        let bcrypt = |cost: &str| format!("$2b${cost}${}", ".".repeat(53));
         for (text, why) in [
             ("", BadHash::Unknown),
             ("correct horse", BadHash::Unknown),
             ("5f4dcc3b5aa765d61d8327deb882cf99", BadHash::Unknown),
             ("$1$salt$hash", BadHash::Unknown),
-            (&bcrypt("16"), BadHash::Parameters),
+            (&bcrypt("15"), BadHash::Parameters),
+            (&bcrypt("5"), BadHash::Unknown),
+            (&bcrypt("012"), BadHash::Unknown),
+            (&format!("$2b$10${}", "a".repeat(53)), BadHash::Unknown),
+            (
+                "$argon2id$m=65536,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                BadHash::Unknown,
+            ),
+            (
+                "$argon2id$v=19$m=16,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                BadHash::Parameters,
+            ),
+            (
+                "$scrypt$ln=17,r=8,p=16$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                BadHash::Parameters,
+            ),
             (&bcrypt("03"), BadHash::Parameters),
             (&bcrypt("xx"), BadHash::Unknown),
             ("$2b$10$short", BadHash::Unknown),

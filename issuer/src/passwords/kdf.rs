@@ -1,7 +1,7 @@
 //! argon2id in a bounded pool: as many at once as there are processors, a limited queue, and no more than a fair
 //! share of it for one address. A flood of logins can neither exhaust memory nor starve everybody else.
 
-use super::Foreign;
+use super::foreign::{Foreign, MARK};
 use crate::clock::Stopwatch;
 use crate::config::PasswordConfig;
 use crate::failure::Failure;
@@ -62,9 +62,6 @@ impl Drop for Place<'_> {
         }
     }
 }
-
-/// How our own hashes begin.
-const OWN: &str = "$argon2id$";
 
 /// No address gets more than this part of the queue.
 const FAIR_SHARE: usize = 4;
@@ -127,7 +124,9 @@ impl Kdf {
         let permit = permit.map_err(|_| Failure::Overloaded)?;
         metrics::password_waited(watch);
         let params = self.params.clone();
+        let span = tracing::debug_span!("password.hash");
         tokio::task::spawn_blocking(move || {
+            let _span = span.entered();
             // The permit goes with the work: a client that hangs up does not make room for a second hash.
             let _permit = permit;
             work(&params)
@@ -169,8 +168,8 @@ impl Kdf {
         let typed = password.clone();
         self.run(address, move |params| {
             let (typed, bytes) = (typed.expose().as_bytes(), normal.expose().as_bytes());
-            if !stored.starts_with(OWN) {
-                let foreign = Foreign::parse(&stored)
+            if let Some(imported) = stored.strip_prefix(MARK) {
+                let foreign = Foreign::parse(imported)
                     .map_err(|_| Failure::Internal("a stored password hash cannot be read"))?;
                 let right = foreign.is_right(typed) && !bytes.is_empty();
                 // Right or not, ours is made: it is kept, and a wrong one costs what an unknown login does.
@@ -281,15 +280,25 @@ mod tests {
     async fn what_was_imported_becomes_ours_at_the_first_right_password() {
         let kdf = kdf(&floor());
         let imported = "pbkdf2_sha256$2000$saltsalt$3LqAhBOX3HnV33VBYY0bu7QFCbUib0ie8/+Uvab/YX4=".to_owned();
+        let like = Some(Foreign::parse(&imported).unwrap().like_it());
+        let imported = format!("{MARK}{imported}");
         let verify = async |password: &str, stored: &str| {
-            let like = Some(Foreign::parse(&imported).unwrap().like_it());
+            let like = like.clone();
             kdf.verify(&secret(password), Some(stored.to_owned()), like, None, [4; 16]).await.unwrap()
         };
         assert_eq!(verify("correct horsE", &imported).await, Verdict::Wrong);
         assert_eq!(verify("", &imported).await, Verdict::Wrong);
         let Verdict::RightRehashed(own) = verify("correct horse", &imported).await else { panic!("wrong") };
-        assert!(own.starts_with(OWN));
+        assert!(own.starts_with("$argon2id$"));
         assert_eq!(verify("correct horse", &own).await, Verdict::Right);
         assert_eq!(verify("correct", &own).await, Verdict::Wrong);
+        // argon2 of other parameters is another system's too, and of none whatever was not marked.
+        let hash =
+            "$argon2id$v=19$m=64,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$dPtrHTEawLtMiR9+/XloAkXZ+EtyrY+bvmHIbiufhk0";
+        let Verdict::RightRehashed(_) = verify("correct horse", &format!("{MARK}{hash}")).await else {
+            panic!("not rehashed")
+        };
+        let stored = "$2b$04$".to_owned() + &".".repeat(53);
+        assert!(kdf.verify(&secret("x"), Some(stored), None, None, [4; 16]).await.is_err());
     }
 }

@@ -4,6 +4,6 @@ mod foreign;
 mod kdf;
 mod store;
 
-pub(crate) use foreign::Foreign;
+pub(crate) use foreign::{Foreign, MARK as IMPORTED};
 pub(crate) use kdf::{Kdf, Verdict};
-pub(crate) use store::{count_foreign, delete_hash, find_hash, put_hash, replace_hash};
+pub(crate) use store::{count_foreign, delete_foreign, delete_hash, find_hash, put_hash, replace_hash};

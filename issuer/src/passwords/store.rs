@@ -8,12 +8,14 @@ const PUT: &str = "INSERT INTO passwords (account_id, hash, changed_at) VALUES (
     ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at";
 const FIND: &str = "SELECT hash FROM passwords WHERE account_id = $1";
 const COUNT_FOREIGN: &str = "SELECT COUNT(*) FROM passwords p JOIN accounts a ON a.id = p.account_id
-    WHERE a.merchant_id = $1 AND p.hash NOT LIKE '$argon2id$%'";
+    WHERE a.merchant_id = $1 AND p.hash LIKE 'imported:%'";
+const DELETE_FOREIGN: &str = "DELETE FROM passwords WHERE hash LIKE 'imported:%'
+    AND account_id IN (SELECT id FROM accounts WHERE merchant_id = $1)";
 const DELETE: &str = "DELETE FROM passwords WHERE account_id = $1";
 const REPLACE: &str = "UPDATE passwords SET hash = $3, changed_at = $4 WHERE account_id = $1 AND hash = $2";
 
 #[cfg(test)]
-const ALL: &[&str] = &[PUT, FIND, COUNT_FOREIGN, DELETE, REPLACE];
+const ALL: &[&str] = &[PUT, FIND, COUNT_FOREIGN, DELETE_FOREIGN, DELETE, REPLACE];
 
 /// Sets an account's password hash (a PHC string).
 pub(crate) async fn put_hash(
@@ -33,6 +35,15 @@ pub(crate) async fn find_hash(tx: &mut Tx, account: &AccountId) -> Result<Option
 /// How many accounts of a merchant still have a hash that another system made.
 pub(crate) async fn count_foreign(tx: &mut Tx, merchant: &MerchantId) -> Result<i64, StorageError> {
     on_tx!(tx, c => sqlx::query_scalar(COUNT_FOREIGN).bind(merchant.as_str()).fetch_one(c).await)
+}
+
+/// Takes those passwords away; gives how many there were.
+pub(crate) async fn delete_foreign(tx: &mut Tx, merchant: &MerchantId) -> Result<u64, StorageError> {
+    on_tx!(tx, c => sqlx::query(DELETE_FOREIGN)
+        .bind(merchant.as_str())
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected()))
 }
 
 /// Replaces a hash; `false` when it is not there any more: somebody else was faster.

@@ -11,6 +11,7 @@ use sqlx::{Connection as _, Database, PgPool, Postgres, Sqlite, SqlitePool, Tran
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr as _;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// An open database.
 #[derive(Debug, Clone)]
@@ -158,11 +159,12 @@ impl Db {
     /// outdated when it writes.
     pub(crate) async fn begin(&self) -> Result<Tx, StorageError> {
         let watch = Stopwatch::start();
+        let span = tracing::debug_span!("database.begin", otel.kind = "client");
         let tx = match self {
             Self::Sqlite { writer, .. } => {
-                Tx::Sqlite(Held::InTransaction(writer.begin_with("BEGIN IMMEDIATE").await?))
+                Tx::Sqlite(Held::InTransaction(writer.begin_with("BEGIN IMMEDIATE").instrument(span).await?))
             }
-            Self::Postgres(pool) => Tx::Postgres(Held::InTransaction(pool.begin().await?)),
+            Self::Postgres(pool) => Tx::Postgres(Held::InTransaction(pool.begin().instrument(span).await?)),
         };
         metrics::database("begin", watch);
         Ok(tx)
@@ -230,9 +232,10 @@ impl Tx {
     /// Makes all of it happen.
     pub(crate) async fn commit(self) -> Result<(), StorageError> {
         let watch = Stopwatch::start();
+        let span = tracing::debug_span!("database.commit", otel.kind = "client");
         match self {
-            Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Sqlite(tx) => tx.commit().instrument(span).await?,
+            Self::Postgres(tx) => tx.commit().instrument(span).await?,
         }
         metrics::database("commit", watch);
         Ok(())

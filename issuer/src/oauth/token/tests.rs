@@ -4,6 +4,7 @@ use super::{FACTORS_GRANT, TokenRequest, grant};
 use crate::accounts::{AccountSettings, find_by_login, raise_generation, update_settings};
 use crate::admin::end_merchant_sessions;
 use crate::app::App;
+use crate::audit::{Filter, find_entries};
 use crate::edges::{EdgeFacts, create_edge};
 use crate::factors::verify_credentials;
 use crate::failure::Failure;
@@ -18,7 +19,7 @@ use crate::sweeper::sweep;
 use crate::testing::{PASSWORD, World};
 use margrave_shared::basic::Basic;
 use margrave_shared::form::Form;
-use margrave_shared::id::{AccountId, EdgeId, RequestId};
+use margrave_shared::id::{AccountId, EdgeId, MerchantId, RequestId};
 use margrave_shared::login::Login;
 use margrave_shared::permission::parse_scope;
 use margrave_shared::role::RoleName;
@@ -400,3 +401,38 @@ async fn what_a_role_gives_is_in_the_token_and_ends_with_it(db: Db) {
     assert_eq!(login("").await.unwrap().scope, "read security write");
 }
 on_both_databases!(roles, super::what_a_role_gives_is_in_the_token_and_ends_with_it);
+
+async fn to_another_merchant_somebody_is_nobody(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let new = NewMerchant {
+        name: "Another".to_owned(),
+        platform: false,
+        services: Vec::new(),
+        settings: MerchantSettings::default(),
+    };
+    let another = create_merchant(app, new, "operator", &Caller::operator()).await.unwrap().id;
+    let nobody = MerchantId::parse("nobody").unwrap();
+    let alice =
+        find_by_login(&mut app.db.read().await.unwrap(), &Login::parse("alice")).await.unwrap().unwrap();
+    // More often than would close the account, with the right password too.
+    for number in 0..110 {
+        let request = CredentialsRequest {
+            login: "alice".to_owned(),
+            password: SecretText::new(if number % 2 == 0 { PASSWORD } else { "wrong" }.to_owned()),
+            merchant_id: if number % 3 == 0 { nobody.clone() } else { another.clone() },
+        };
+        let refused = verify_credentials(app, &request, &Caller::default()).await;
+        let Err(Failure::Denied(denial)) = refused else { panic!("{number}") };
+        assert_eq!(denial.reason, "unknown_login");
+    }
+    let filter = Filter { merchant: Some(another), ..Filter::default() };
+    let entries = find_entries(&mut app.db.read().await.unwrap(), &filter, 200).await.unwrap();
+    assert!(entries.len() > 50);
+    for entry in entries {
+        let text = serde_json::to_string(&entry).unwrap();
+        assert!(!text.contains(alice.id.as_str()), "{text}");
+    }
+    log_in(&world).await;
+}
+on_both_databases!(elsewhere, super::to_another_merchant_somebody_is_nobody);
