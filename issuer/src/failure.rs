@@ -2,7 +2,7 @@
 
 use crate::storage::StorageError;
 use margrave_shared::error::ErrorCode;
-use margrave_shared::permission::FactorsNeeded;
+use margrave_shared::factor_policy::FactorsNeeded;
 
 /// A use case's failure.
 #[derive(Debug, thiserror::Error)]

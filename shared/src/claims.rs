@@ -6,9 +6,10 @@
 //! One file, though a long one: the three kinds of token are read by the same few readers at its end, and what a claim
 //! may be stands beside the struct that carries it. A good part is the table of shapes that are refused.
 
+use crate::factor_policy::Factor;
 use crate::id::{AccountId, AppointmentId, ClientId, GrantId, KeyId, MerchantId, SessionId, TokenId};
 use crate::json::Json;
-use crate::permission::{Factor, Permission, parse_scope, print_scope};
+use crate::permission::{Permission, parse_scope, print_scope};
 use crate::token::status_list::StatusPlace;
 use crate::user_type::UserType;
 use crate::x_address::XAddress;

@@ -51,7 +51,7 @@ pub struct OAuthError {
     pub error_description: String,
     /// For `insufficient_factors`: which factors would satisfy each permission that was refused.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub factors_needed: Option<crate::permission::FactorsNeeded>,
+    pub factors_needed: Option<crate::factor_policy::FactorsNeeded>,
 }
 
 impl OAuthError {

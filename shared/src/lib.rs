@@ -13,6 +13,7 @@ pub mod error;
 pub mod error_body;
 pub mod event;
 pub mod event_log;
+pub mod factor_policy;
 pub mod form;
 pub mod forwarding;
 pub mod header;

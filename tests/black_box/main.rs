@@ -16,6 +16,8 @@ mod answers_of_an_origin;
 mod audit;
 mod backup;
 mod canaries;
+#[cfg(target_os = "linux")]
+mod cluster;
 mod crashes;
 mod deployment;
 mod direct_clients;
@@ -24,6 +26,8 @@ mod drills;
 // They mount file systems and move a clock as Linux does.
 #[cfg(target_os = "linux")]
 mod faults;
+#[cfg(target_os = "linux")]
+mod faults_alone;
 mod forged;
 mod http;
 mod import;

@@ -12,8 +12,8 @@ use crate::merchants::find_merchant;
 use crate::passwords::{Verdict, find_hash, replace_hash};
 use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
+use margrave_shared::factor_policy::Factor;
 use margrave_shared::login::{Login, login_key};
-use margrave_shared::permission::Factor;
 use margrave_shared::wire::credentials::CredentialsRequest;
 use margrave_shared::wire::token::SecurityTokenResponse;
 

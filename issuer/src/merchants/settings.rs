@@ -1,6 +1,6 @@
 //! A merchant's settings, stored as JSON.
 
-use margrave_shared::permission::FactorPolicy;
+use margrave_shared::factor_policy::FactorPolicy;
 use margrave_shared::session::SessionPolicy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

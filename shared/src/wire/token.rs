@@ -1,6 +1,6 @@
 //! Answers of the token endpoint and of the factor routes.
 
-use crate::permission::FactorsNeeded;
+use crate::factor_policy::FactorsNeeded;
 use serde::{Deserialize, Serialize};
 
 /// The grant type of security tokens: it completes a login.
