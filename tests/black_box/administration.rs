@@ -107,14 +107,14 @@ async fn an_edges_key_is_changed_without_a_refused_request() {
     let mut system = up(&[]).await;
     let edges = system.command(&["edges", "list"]).await;
     let edge = edges["edges"][0]["edge_id"].as_str().unwrap().to_owned();
-    let seed = [42; 32];
-    let public = base64::encode_url(ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().as_bytes());
-    system.command(&["edges", "next-key", &edge, "--public-key", &public]).await;
+    let made = system.command(&["keys", "edge"]).await;
+    let next = ["edges", "next-key", &edge, "--public-key", made["public_key"].as_str().unwrap()];
+    system.command(&next).await;
     // With the old key, and then with the next one.
     system.log_in().await;
     let path = system.edge_folder().with_file_name("secrets.json");
     let mut secrets: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    secrets["edge_signing_key"] = base64::encode_url(&seed).into();
+    secrets["edge_signing_key"] = made["signing_key"].clone();
     std::fs::write(&path, secrets.to_string()).unwrap();
     system.crash_and_restart("edge_pid").await;
     system.log_in().await;

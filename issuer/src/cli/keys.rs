@@ -7,6 +7,8 @@ use crate::entropy::Entropy;
 use crate::http::context::Caller;
 use crate::keys::{self, Rewrapped, Rotated};
 use clap::Subcommand;
+use ed25519_dalek::SigningKey;
+use margrave_shared::base64;
 use margrave_shared::id::Kid;
 use margrave_shared::jwk::schedule::Rotation;
 use margrave_shared::secret::SecretKey;
@@ -16,6 +18,10 @@ use serde_json::json;
 pub(super) enum Command {
     /// Print a new master key. Keep it apart from the database; without it no signing key opens.
     Master,
+    /// Print a new key pair for an edge: EDGE_SIGNING_KEY, and the public half for `margrave edges add` or `next-key`.
+    Edge,
+    /// Print a new HOP_KEY or STATE_KEY: `<key id>:<key>`. LIMITER_KEY is what stands behind the colon.
+    Hop,
     /// Change the master key: from now on the next one opens the database, which `next_master_key_file` or MARGRAVE_NEXT_MASTER_KEY names.
     RotateMaster,
     /// List the signing keys.
@@ -32,8 +38,28 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn master() {
-    println!("{}", SecretKey::from_bytes(Entropy.bytes()).to_text().expose());
+/// Prints what is made from nothing but randomness; `false` for commands that need a database.
+pub(super) fn make(command: &Command, output: Output) -> bool {
+    let secret = || SecretKey::from_bytes(Entropy.bytes()).to_text();
+    match command {
+        Command::Master => println!("{}", secret().expose()),
+        Command::Edge => {
+            let seed: [u8; 32] = Entropy.bytes();
+            let private = SecretKey::from_bytes(seed).to_text();
+            let public = base64::encode_url(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
+            output.print(
+                &format!("EDGE_SIGNING_KEY {}\n--public-key     {public}", private.expose()),
+                &json!({ "signing_key": private.expose(), "public_key": public }),
+            );
+        }
+        Command::Hop => {
+            let id: [u8; 4] = Entropy.bytes();
+            let key = format!("k{:08x}:{}", u32::from_be_bytes(id), secret().expose());
+            output.print(&key, &json!({ "key": key }));
+        }
+        Command::RotateMaster | Command::List | Command::Rotate | Command::Retire { .. } => return false,
+    }
+    true
 }
 
 pub(super) async fn run(
@@ -43,7 +69,9 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<(), CommandError> {
     match command {
-        Command::Master => master(),
+        Command::Master | Command::Edge | Command::Hop => {
+            make(command, output);
+        }
         Command::RotateMaster => {
             let masters = config.master_keys()?;
             if masters.next.is_none() {

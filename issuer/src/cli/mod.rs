@@ -127,9 +127,10 @@ pub(crate) fn run() -> ExitCode {
 }
 
 async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
-    // Making a master key is what comes before there is a configuration.
-    if let Command::Keys(keys::Command::Master) = &arguments.command {
-        keys::master();
+    // Making keys is what comes before there is a configuration.
+    if let Command::Keys(command) = &arguments.command
+        && keys::make(command, Output { json: arguments.json })
+    {
         return Ok(());
     }
     if let Command::Openapi = &arguments.command {
