@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::edges::push;
 use crate::http::peer::Peer;
 use crate::keys::run_rotation;
+use crate::limiter::{run_refusals, write_refusals};
 use crate::router::{Serves, router};
 use crate::{metrics, sweeper, telemetry};
 use axum::Router;
@@ -40,6 +41,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     tokio::spawn(sweeper::run(Arc::clone(&app)));
     tokio::spawn(push::run(Arc::clone(&app)));
     tokio::spawn(run_sealer(Arc::clone(&app)));
+    tokio::spawn(run_refusals(Arc::clone(&app)));
 
     let (stop, stopping) = watch::channel(());
     let mut serving = JoinSet::new();
@@ -63,6 +65,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     if ended.is_err() {
         tracing::warn!("some requests did not end in time");
     }
+    let _ = tokio::time::timeout(Duration::from_secs(1), write_refusals(&app)).await;
     // Nothing is left that anybody could change.
     let _ = tokio::time::timeout(Duration::from_secs(1), seal_some(&app)).await;
     let _ = tokio::time::timeout(Duration::from_secs(1), traces.end()).await;

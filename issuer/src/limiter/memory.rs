@@ -70,14 +70,14 @@ impl Memory {
         }
     }
 
-    /// Whether one of these is known to be empty: the milliseconds until it is not.
-    pub(super) fn is_empty(&self, draws: &[Draw], now: UnixMs) -> Option<i64> {
+    /// Whether one of these is known to be empty: which, and the milliseconds until it is not.
+    pub(super) fn is_empty(&self, draws: &[Draw], now: UnixMs) -> Option<(Draw, i64)> {
         let empty = lock(&self.empty);
         draws.iter().find_map(|draw| {
             let until = empty.by_key.get(&draw.key)?;
             // A clock that was set back makes nobody wait.
             (now < until.look_at && now.plus_ms(LONGEST_MS) >= until.look_at)
-                .then(|| until.full_at.since(now))
+                .then(|| (*draw, until.full_at.since(now)))
         })
     }
 
@@ -114,23 +114,27 @@ mod tests {
     use margrave_shared::limiter::limits::LimitSettings;
     use margrave_shared::secret::SecretKey;
 
+    fn waits(memory: &Memory, draws: &[Draw], now: UnixMs) -> Option<i64> {
+        memory.is_empty(draws, now).map(|(_, retry_after_ms)| retry_after_ms)
+    }
+
     #[test]
     fn an_empty_bucket_is_looked_at_again_when_it_may_have_an_attempt() {
         let limits = LimitSettings::default().limits(&mut Vec::new()).unwrap();
         let key = SecretKey::from_bytes([1; 32]);
         let draws = Buckets { limits: &limits, key: &key, client: None }.of(Aim::Nothing);
         let (memory, now) = (Memory::default(), UnixMs(1_800_000_000_000));
-        assert_eq!(memory.is_empty(&draws, now), None);
+        assert_eq!(waits(&memory, &draws, now), None);
         memory.note_empty(draws[0].key, 60_000, now);
-        assert_eq!(memory.is_empty(&draws, now.plus_ms(999)), Some(59_001));
-        assert_eq!(memory.is_empty(&draws, now.plus_ms(1_000)), None);
-        assert_eq!(memory.is_empty(&draws, now.plus_ms(-1)), None, "set back");
+        assert_eq!(waits(&memory, &draws, now.plus_ms(999)), Some(59_001));
+        assert_eq!(waits(&memory, &draws, now.plus_ms(1_000)), None);
+        assert_eq!(waits(&memory, &draws, now.plus_ms(-1)), None, "set back");
         memory.note_empty(draws[0].key, 20, now);
-        assert_eq!(memory.is_empty(&draws, now.plus_ms(19)), Some(1));
-        assert_eq!(memory.is_empty(&draws, now.plus_ms(20)), None);
+        assert_eq!(waits(&memory, &draws, now.plus_ms(19)), Some(1));
+        assert_eq!(waits(&memory, &draws, now.plus_ms(20)), None);
         memory.note_empty(draws[0].key, 60_000, now);
         memory.forget_empty(&draws);
-        assert_eq!(memory.is_empty(&draws, now), None);
+        assert_eq!(waits(&memory, &draws, now), None);
         for number in 0..2 * MOST as u128 {
             memory.note_empty(number.to_be_bytes(), 60_000, now);
         }

@@ -2,11 +2,13 @@
 //! rule that edges count by. What an edge passes on it has counted already.
 
 mod memory;
+mod refused;
 mod rows;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use refused::{run as run_refusals, write_refusals};
 pub(crate) use store::delete_full;
 
 use crate::app::App;
@@ -24,6 +26,7 @@ use margrave_shared::limiter::limits::Limits;
 use margrave_shared::limiter::pair::Act;
 use margrave_shared::secret::SecretKey;
 use memory::Memory;
+use refused::Refused;
 use rows::Rows;
 use std::net::IpAddr;
 
@@ -33,12 +36,13 @@ pub(crate) struct Limiter {
     limits: Limits,
     key: SecretKey,
     memory: Memory,
+    refused: Refused,
 }
 
 impl Limiter {
     /// With the operator's limits; `key` hashes what is counted by.
     pub(crate) fn new(limits: Limits, key: SecretKey) -> Self {
-        Self { limits, key, memory: Memory::default() }
+        Self { limits, key, memory: Memory::default(), refused: Refused::default() }
     }
 
     const fn buckets(&self, client: Option<IpAddr>) -> Buckets<'_> {
@@ -64,7 +68,8 @@ pub(crate) async fn take(app: &App, aim: Aim<'_>, caller: &Caller) -> Result<Att
     let (limiter, now) = (&app.limiter, app.clock.now());
     let buckets = limiter.buckets(caller.address);
     // A flood that is refused does not get as far as the database.
-    if let Some(retry_after_ms) = limiter.memory.is_empty(&buckets.of(aim), now) {
+    if let Some((draw, retry_after_ms)) = limiter.memory.is_empty(&buckets.of(aim), now) {
+        limiter.refused.note(&draw);
         return Err(ApiError::too_many_attempts(retry_after_ms));
     }
     let mut tx = app.db.begin().await?;

@@ -71,6 +71,7 @@ impl Keeper for Rows<'_> {
             Ok(Err(empty)) => {
                 // What is empty by the tight limit is not for attempts on other merchants.
                 if act == Act::Take {
+                    self.limiter.refused.note(draw);
                     self.limiter.memory.note_empty(draw.key, empty.retry_after_ms, self.now());
                 }
                 Err(Refusal::Empty(empty))

@@ -1,7 +1,8 @@
 //! The rule itself is tested in `shared`; here that rows keep it, over processes, on both databases.
 
-use super::{Attempt, give_back, store, take};
+use super::{Attempt, give_back, store, take, write_refusals};
 use crate::app::App;
+use crate::audit::{Filter, find_entries};
 use crate::http::context::Caller;
 use crate::http::error::ApiError;
 use crate::storage::testing::{on_both_databases, prepare_all};
@@ -130,3 +131,34 @@ async fn many_logins_of_a_merchant_make_addresses_tight(db: Db) {
     }
 }
 on_both_databases!(sprayed, super::many_logins_of_a_merchant_make_addresses_tight);
+
+async fn refusals_stand_in_the_audit_one_entry_for_each_bucket(db: Db) {
+    let world = World::new(db).await;
+    let (app, merchant) = (&world.app, &world.merchant.id);
+    for _ in 0..25 {
+        let _ = try_login(app, "alice", merchant, "192.0.2.1").await;
+    }
+    let entries = async || {
+        let filter = Filter { act: Some("issuer.limited".to_owned()), ..Filter::default() };
+        let found = find_entries(&mut app.db.read().await.unwrap(), &filter, 200).await.unwrap();
+        found.into_iter().map(|entry| (entry.reason.unwrap(), entry.subject.unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(entries().await, [], "a flood costs no rows");
+    write_refusals(app).await.unwrap();
+    let written = entries().await;
+    assert_eq!(written.len(), 1);
+    assert_eq!(written[0].0, "account");
+    assert!(written[0].1.starts_with("bucket:") && written[0].1.ends_with(" count:20"), "{written:?}");
+    assert!(!written[0].1.contains("alice"));
+    write_refusals(app).await.unwrap();
+    assert_eq!(entries().await, written, "nothing is written twice");
+    // A flood on many logins from one address: its bucket, and those of the logins that refused.
+    for number in 0..300 {
+        let _ = try_login(app, &format!("l{number}"), merchant, "192.0.2.7").await;
+    }
+    write_refusals(app).await.unwrap();
+    let added: Vec<_> = entries().await.into_iter().filter(|entry| !written.contains(entry)).collect();
+    assert_eq!(added.len(), 1, "{added:?}");
+    assert!(added[0].0 == "address" && added[0].1.ends_with(" count:270"), "{added:?}");
+}
+on_both_databases!(audited, super::refusals_stand_in_the_audit_one_entry_for_each_bucket);
