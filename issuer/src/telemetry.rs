@@ -1,5 +1,6 @@
 //! Structured logs on stderr, and traces by OTLP. What may never be in them: secrets, tokens, logins, addresses.
 
+use crate::clock::Stopwatch;
 use crate::failure::Failure;
 use crate::outbound::Fetcher;
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -36,8 +38,8 @@ pub(crate) fn start_for_a_command() {
 #[derive(Debug)]
 pub(crate) struct Traces(Option<SdkTracerProvider>);
 
-/// Starts logging for a server: JSON lines. With an endpoint, `<collector>/v1/traces`, spans are sent there by OTLP; `ratio` of those that
-/// no edge has begun.
+/// Starts logging for a server: JSON lines. With an endpoint, `<collector>/v1/traces`, spans are sent there by OTLP: those of `ratio` of
+/// all traces.
 ///
 /// # Errors
 /// [`Failure::Internal`] where no calls can be made.
@@ -65,7 +67,7 @@ pub(crate) fn start_for_a_server(endpoint: Option<&str>, ratio: f64) -> Result<T
 }
 
 fn provider(endpoint: &str, ratio: f64) -> Result<SdkTracerProvider, Failure> {
-    let client = Calls { fetcher: Fetcher::new()?, runtime: Handle::current() };
+    let client = Calls { fetcher: Fetcher::new()?, runtime: Handle::current(), complaints: Arc::default() };
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
@@ -75,7 +77,8 @@ fn provider(endpoint: &str, ratio: f64) -> Result<SdkTracerProvider, Failure> {
     let resource = Resource::builder_empty().with_service_name("margrave-issuer").build();
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))))
+        // By the trace's id and not by what a caller asks for: the header is read before it is known whose it is.
+        .with_sampler(Sampler::TraceIdRatioBased(ratio))
         .with_resource(resource)
         .build())
 }
@@ -94,6 +97,21 @@ impl Traces {
 struct Calls {
     fetcher: Fetcher,
     runtime: Handle,
+    complaints: Arc<Complaints>,
+}
+
+/// That traces are lost is said once a minute.
+#[derive(Debug, Default)]
+struct Complaints(Mutex<Option<Stopwatch>>);
+
+impl Complaints {
+    fn say(&self, why: &str) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.seconds() > 60.0) {
+            *last = Some(Stopwatch::start());
+            tracing::warn!(why, "traces are lost: `otlp_endpoint` does not take them");
+        }
+    }
 }
 
 type Sent<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
@@ -104,10 +122,16 @@ impl HttpClient for Calls {
         'life: 'call,
         Self: 'call,
     {
-        let fetcher = self.fetcher.clone();
+        let (fetcher, complaints) = (self.fetcher.clone(), Arc::clone(&self.complaints));
         let call = self.runtime.spawn(async move {
             let url = request.uri().to_string();
-            let answer = fetcher.post(&url, "application/x-protobuf", request.into_body()).await?;
+            let answer = fetcher.post(&url, "application/x-protobuf", request.into_body()).await;
+            match &answer {
+                Ok(answer) if answer.status < 300 => {}
+                Ok(answer) => complaints.say(&format!("the collector answers {}", answer.status)),
+                Err(error) => complaints.say(&error.to_string()),
+            }
+            let answer = answer?;
             Ok(Response::builder().status(answer.status).body(Bytes::new())?)
         });
         Box::pin(async move { call.await? })

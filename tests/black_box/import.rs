@@ -48,7 +48,6 @@ async fn accounts_of_another_system_log_in_with_their_passwords() {
         said["lines"].as_array().unwrap().iter().map(|l| l["line"].as_i64().unwrap()).collect();
     assert_eq!(numbers, [4, 5, 6]);
     assert!(!said.to_string().contains("in the clear"), "{said}");
-    std::fs::remove_file(&file).unwrap();
 
     let left = async || system.command(&["accounts", "end-import", merchant]).await["left"].as_i64().unwrap();
     assert_eq!(left().await, 3);
@@ -62,4 +61,11 @@ async fn accounts_of_another_system_log_in_with_their_passwords() {
     }
     assert_eq!(left().await, 0);
     system.log_in_as("ann", "correct horse").await;
+    // Who has not come can be left without a password.
+    let (well, _) = import(&line("dora", PEOPLE[1].1)).await;
+    assert!(well);
+    let taken = system.command(&["accounts", "end-import", merchant, "--take-away"]).await;
+    assert_eq!(taken["left"], 0);
+    system.attempt("dora", "correct horse").await.expect(401);
+    std::fs::remove_file(&file).unwrap();
 }

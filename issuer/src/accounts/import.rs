@@ -105,13 +105,17 @@ pub(crate) async fn end_import(
     if find_merchant(&mut tx, merchant_id).await?.is_none() {
         return Err(Failure::denied(ErrorCode::NotFound, "unknown_merchant"));
     }
-    if unused == Unused::TakeAway {
-        delete_foreign(&mut tx, merchant_id).await?;
-    }
+    let taken = match unused {
+        Unused::Keep => 0,
+        Unused::TakeAway => delete_foreign(&mut tx, merchant_id).await?,
+    };
     let left = count_foreign(&mut tx, merchant_id).await?;
     if left == 0 {
         update_import_hash(&mut tx, merchant_id, None).await?;
-        let entry = Entry::done("merchant.end_import").merchant(merchant_id).actor("operator");
+        let entry = Entry::done("merchant.end_import")
+            .merchant(merchant_id)
+            .actor("operator")
+            .subject(format!("taken:{taken}"));
         app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     }
     tx.commit().await?;

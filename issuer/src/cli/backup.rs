@@ -40,7 +40,9 @@ pub(super) async fn restore_from(config: &Config, file: &Path, output: Output) -
     let epoch = uuid_v4(Entropy.bytes());
     let mut restored = restore(&db, &masters.current, file, &epoch, tell).await;
     // It was made with one of them; with the wrong one nothing was written.
-    if let (Err(BackupError::NotProven), Some(next)) = (&restored, masters.next.take()) {
+    if matches!(restored, Err(BackupError::NotProven))
+        && let Some(next) = masters.next.take()
+    {
         masters = next.into();
         restored = restore(&db, &masters.current, file, &epoch, tell).await;
     }

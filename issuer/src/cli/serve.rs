@@ -18,6 +18,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// How long what comes after them may take.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+
 /// How long running requests may take to end after the signal.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -65,11 +68,14 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     if ended.is_err() {
         tracing::warn!("some requests did not end in time");
     }
-    let _ = tokio::time::timeout(Duration::from_secs(1), write_refusals(&app)).await;
-    // Nothing is left that anybody could change.
-    let _ = tokio::time::timeout(Duration::from_secs(1), seal_some(&app)).await;
-    let _ = tokio::time::timeout(Duration::from_secs(1), traces.end()).await;
-    let _ = tokio::time::timeout(Duration::from_secs(1), app.db.close()).await;
+    let last = async {
+        let _ = write_refusals(&app).await;
+        // Nothing is left that anybody could change.
+        let _ = seal_some(&app).await;
+        traces.end().await;
+        app.db.close().await;
+    };
+    let _ = tokio::time::timeout(AFTERWARDS, last).await;
     Ok(())
 }
 

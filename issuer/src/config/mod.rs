@@ -36,7 +36,7 @@ pub(crate) struct Config {
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// Where traces are sent by OTLP over HTTP, `http://127.0.0.1:4318/v1/traces`: `https://`, or this machine. Default none.
     pub(crate) otlp_endpoint: Option<String>,
-    /// How many of the traces that no edge has begun are sent, 0 to 1. Default 1.
+    /// Of how many of all traces, 0 to 1. Default 1.
     pub(crate) otlp_ratio: f64,
     /// The issuer's name: `iss` of every token and the base of all metadata. Required.
     pub(crate) public_url: String,

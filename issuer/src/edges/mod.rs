@@ -15,7 +15,7 @@ use crate::storage::{StorageError, Tx};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{EdgeId, MerchantId};
 use margrave_shared::jwk::set::is_usable_key;
-use margrave_shared::label::check_label;
+use margrave_shared::label::{NotALabel, check_label};
 use margrave_shared::time::UnixMs;
 use std::ops::Deref;
 pub(crate) use store::{find_dead_letters, find_edge, find_edges};
@@ -159,8 +159,8 @@ pub(crate) async fn disable_edge(
 async fn check(tx: &mut Tx, facts: &EdgeFacts) -> Result<(), Failure> {
     let invalid = |text: String| Err(Failure::explained(ErrorCode::InvalidField, text));
     let EdgeFacts { name, public_key, next_public_key, merchants, push_url } = facts;
-    if let Err(problem) = check_label(name) {
-        return invalid(problem.to_string());
+    if check_label(name) != Ok(name) {
+        return invalid(NotALabel.to_string());
     }
     if ![Some(public_key), next_public_key.as_ref()].into_iter().flatten().all(is_usable_key) {
         return invalid("the public key is not a usable Ed25519 key".to_owned());

@@ -44,7 +44,8 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
         http.route = route,
         http.response.status_code = tracing::field::Empty,
     );
-    // A trace is an edge's to begin; a stranger's would be recorded as the stranger likes.
+    // A trace is an edge's to begin, or to go on with. Whether the signature is good is not known yet: what somebody gains who makes
+    // one up, any client has through the edge.
     if request.headers().contains_key(SIGNATURE_INPUT)
         && let Some(traceparent) = request.headers().get("traceparent").and_then(|value| value.to_str().ok())
     {

@@ -43,6 +43,13 @@ impl Refused {
         }
     }
 
+    fn put_back(&self, counts: Counts) {
+        for (bucket, times) in counts.by_bucket {
+            self.add(bucket, times);
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).beyond += counts.beyond;
+    }
+
     fn take(&self) -> Counts {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -69,9 +76,7 @@ pub(crate) async fn write_refusals(app: &App) -> Result<(), StorageError> {
     }
     let written = write(app, &counts).await;
     if written.is_err() {
-        for (bucket, times) in counts.by_bucket {
-            app.limiter.refused.add(bucket, times);
-        }
+        app.limiter.refused.put_back(counts);
     }
     written
 }

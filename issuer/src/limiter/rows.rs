@@ -70,8 +70,10 @@ impl Keeper for Rows<'_> {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(empty)) => {
                 // What is empty by the tight limit is not for attempts on other merchants.
-                if act == Act::Take {
+                if matches!(act, Act::Take | Act::Tighten) {
                     self.limiter.refused.note(draw);
+                }
+                if act == Act::Take {
                     self.limiter.memory.note_empty(draw.key, empty.retry_after_ms, self.now());
                 }
                 Err(Refusal::Empty(empty))
