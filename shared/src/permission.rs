@@ -49,6 +49,11 @@ impl Permission {
         self.is_of(&["admin", "platform"])
     }
 
+    /// Whether it reaches beyond one's own merchant: such a right belongs to the platform merchant.
+    pub fn is_of_platform(&self) -> bool {
+        self.is_of(&["platform"])
+    }
+
     /// Whether it is a right over others, their data or what they are told: no policy gives it to everybody. It is had by a role or
     /// a grant only (C5, L8, L9).
     pub fn is_privileged(&self) -> bool {
@@ -64,7 +69,7 @@ impl Permission {
     pub fn max_auth_age_s(&self) -> Option<i64> {
         if self.0 == "security" {
             Some(600)
-        } else if self.0.starts_with("admin:") || self.0.starts_with("platform:") {
+        } else if self.administers() {
             Some(1800)
         } else {
             None
@@ -140,6 +145,28 @@ mod tests {
             ("read", "read:all", false),
         ] {
             assert_eq!(p_any(held).covers(&p_any(wanted)), verdict, "{held} {wanted}");
+        }
+    }
+
+    #[test]
+    fn families_say_what_a_right_is_over() {
+        // (permission, of the platform, over the system, over others)
+        for (name, platform, administers, privileged) in [
+            ("platform:read", true, true, true),
+            ("platform:*", true, true, true),
+            ("admin:read", false, true, true),
+            ("admin:*", false, true, true),
+            ("pii:read", false, false, true),
+            ("errors:explicit", false, false, true),
+            ("platform", false, false, false),
+            ("platforms:read", false, false, false),
+            ("orders:platform:read", false, false, false),
+            ("read", false, false, false),
+        ] {
+            let p = p_any(name);
+            let found = (p.is_of_platform(), p.administers(), p.is_privileged());
+            assert_eq!(found, (platform, administers, privileged), "{name}");
+            assert_eq!(p.max_auth_age_s(), administers.then_some(1800), "{name}");
         }
     }
 

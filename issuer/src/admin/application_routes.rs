@@ -62,7 +62,7 @@ pub(super) async fn create(
     let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
     let ApplicationBody { name, class } = incoming.read()?;
     let actor = administrator.actor();
-    match begin(&app, &incoming, &actor).await? {
+    match begin(&app, &incoming, &administrator).await? {
         Begun::Again(answer) => Ok(answer),
         Begun::New(mut tx, place) => {
             let caller = &incoming.caller;

@@ -73,16 +73,23 @@ pub(super) enum Begun {
 }
 
 /// Begins a creation.
-pub(super) async fn begin(app: &App, incoming: &Incoming, actor: &str) -> Result<Begun, ApiError> {
+pub(super) async fn begin(
+    app: &App,
+    incoming: &Incoming,
+    administrator: &Administrator,
+) -> Result<Begun, ApiError> {
     let mut tx = app.db.begin().await?;
-    let (path, now) = (incoming.uri.path(), app.clock.now());
-    let request = Request { actor, path, body: &incoming.body };
+    let (path, now, actor) = (incoming.uri.path(), app.clock.now(), administrator.actor());
+    let request = Request { actor: &actor, path, body: &incoming.body };
     match claim(app, &mut tx, request, &incoming.caller, now).await? {
         Claim::New(place) => Ok(Begun::New(tx, place)),
         Claim::Answered(kept) => {
             let (version, body) = kept.split_first_chunk().ok_or(ApiError::new(ErrorCode::Internal))?;
             // What was shown is shown once more.
-            let entry = Entry::done("admin.answer_again").actor(actor).subject(short(path));
+            let entry = Entry::done("admin.answer_again")
+                .merchant(&administrator.presented.claims.merchant_id)
+                .actor(actor)
+                .subject(short(path));
             app.audit.write(&mut tx, entry, &incoming.caller, now, app.entropy.bytes()).await?;
             tx.commit().await?;
             let response = written(StatusCode::CREATED, body.to_vec());

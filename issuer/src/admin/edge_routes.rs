@@ -104,7 +104,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, incoming: Incoming) -> R
     let body: EdgeBody = incoming.read()?;
     let facts = body.facts()?;
     let actor = administrator.actor();
-    match begin(&app, &incoming, &actor).await? {
+    match begin(&app, &incoming, &administrator).await? {
         Begun::Again(answer) => Ok(answer),
         Begun::New(mut tx, place) => {
             let edge = create_edge(&app, &mut tx, facts, &actor, &incoming.caller).await?;

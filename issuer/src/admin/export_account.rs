@@ -5,12 +5,13 @@ use crate::app::App;
 use crate::audit::{Entry, Exported, export};
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::permissions::find_rights;
 use crate::sessions::find_by_account;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::AccountId;
 use serde_json::{Value, json};
 
-/// The account, its sessions, and every audit entry that it is in, with what is personal. That it was read is audited.
+/// The account, its rights, its sessions, and every audit entry that it is in, with what is personal. That it was read is audited.
 ///
 /// # Errors
 /// `not_found`.
@@ -30,6 +31,7 @@ pub(crate) async fn export_account(
         .subject(format!("account:{id}"));
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     let sessions = find_by_account(&mut tx, id).await?;
+    let rights = find_rights(&mut tx, &account).await?;
     tx.commit().await?;
     let mut entries = Vec::new();
     let each = |line: &Exported| {
@@ -39,7 +41,9 @@ pub(crate) async fn export_account(
         true
     };
     export(app, Some(find_audit_key), each).await?;
-    Ok(json!({ "exported_at": now, "account": account, "sessions": sessions, "audit": entries }))
+    Ok(
+        json!({ "exported_at": now, "account": account, "rights": rights, "sessions": sessions, "audit": entries }),
+    )
 }
 
 #[cfg(test)]
@@ -47,12 +51,16 @@ mod tests {
     use super::*;
     use crate::accounts::{NewAccount, create_account, find_by_login};
     use crate::factors::verify_credentials;
+    use crate::permissions::{AccountRights, Giver, change_rights, create_role};
     use crate::storage::Db;
     use crate::storage::testing::on_both_databases;
     use crate::testing::{PASSWORD, World};
     use margrave_shared::login::Login;
+    use margrave_shared::permission::parse_scope;
+    use margrave_shared::role::RoleName;
     use margrave_shared::secret::SecretText;
     use margrave_shared::wire::credentials::CredentialsRequest;
+    use std::collections::BTreeSet;
 
     async fn an_export_holds_what_is_ones_own_and_nobody_elses(db: Db) {
         let world = World::new(db).await;
@@ -70,10 +78,32 @@ mod tests {
         }
         let alice = find_by_login(&mut app.db.read().await.unwrap(), &Login::parse("alice")).await;
         let alice = alice.unwrap().unwrap();
+        let name = RoleName::parse("helper").unwrap();
+        let all = parse_scope("admin:*").unwrap();
+        let giver = Giver { actor: "operator", scope: &all, of_platform: false };
+        let mut tx = app.db.begin().await.unwrap();
+        let permissions = parse_scope("read").unwrap();
+        create_role(app, &mut tx, &world.merchant.id, name.clone(), permissions, giver, &operator)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let rights = AccountRights { roles: [name].into(), settings: alice.settings.clone() };
+        change_rights(app, &alice.id, &rights, alice.version, giver, &operator).await.unwrap();
         let whole = export_account(app, &alice.id, "operator", &operator).await.unwrap();
         let text = whole.to_string();
         assert_eq!(whole["account"]["username"], "Alice");
-        assert_eq!(whole["audit"].as_array().unwrap().len(), 3, "made, logged in, exported: {text}");
+        assert_eq!(whole["rights"]["roles"], json!(["helper"]));
+        let entries = whole["audit"].as_array().unwrap();
+        let acts: BTreeSet<_> = entries.iter().map(|entry| entry["act"].as_str().unwrap()).collect();
+        // A right that is given ends the tokens without it.
+        let expected = [
+            "account.change_rights",
+            "account.create",
+            "account.end_all",
+            "account.export",
+            "factor.credentials",
+        ];
+        assert_eq!((acts, entries.len()), (expected.into(), 5), "{text}");
         assert!(text.contains("198.51.100.1") && !text.contains("198.51.100.2"));
         assert!(!text.contains(bob.id.as_str()));
         let nobody = AccountId::parse("nobody").unwrap();

@@ -95,7 +95,7 @@ pub(super) async fn create(
     audited(&app, &incoming, &administrator, may).await?;
     let new = NewKey { permissions: body.permissions, expires_at: body.expires_at.map(UnixMs::from_seconds) };
     let actor = administrator.actor();
-    match begin(&app, &incoming, &actor).await? {
+    match begin(&app, &incoming, &administrator).await? {
         Begun::Again(answer) => Ok(answer),
         Begun::New(mut tx, place) => {
             let key = create_key_in(&app, &mut tx, &id, &new, &actor, &incoming.caller).await?;
@@ -119,7 +119,7 @@ pub(super) async fn rotate(
     let may = check_delegation(&administrator, &held.permissions);
     audited(&app, &incoming, &administrator, may).await?;
     let actor = administrator.actor();
-    match begin(&app, &incoming, &actor).await? {
+    match begin(&app, &incoming, &administrator).await? {
         Begun::Again(answer) => Ok(answer),
         Begun::New(mut tx, place) => {
             let key = rotate_key_in(&app, &mut tx, &id, &key, &actor, &incoming.caller).await?;

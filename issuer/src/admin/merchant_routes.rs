@@ -96,7 +96,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, incoming: Incoming) -> R
     let NewMerchantBody { name, services, settings } = incoming.read()?;
     let new = NewMerchant { name, platform: false, services, settings };
     let actor = administrator.actor();
-    match begin(&app, &incoming, &actor).await? {
+    match begin(&app, &incoming, &administrator).await? {
         Begun::Again(answer) => Ok(answer),
         Begun::New(mut tx, place) => {
             let merchant = create_merchant_in(&app, &mut tx, new, &actor, &incoming.caller).await?;

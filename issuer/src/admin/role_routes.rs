@@ -71,7 +71,7 @@ pub(super) async fn create(
     let NewRoleBody { name, permissions } = incoming.read()?;
     let actor = administrator.actor();
     let giver = administrator.giver(&app, &id, &actor).await?;
-    match begin(&app, &incoming, &actor).await? {
+    match begin(&app, &incoming, &administrator).await? {
         Begun::Again(answer) => Ok(answer),
         Begun::New(mut tx, place) => {
             let caller = &incoming.caller;

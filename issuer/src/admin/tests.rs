@@ -1,10 +1,13 @@
 //! Who may call what: every operation of the administration, as the OpenAPI document lists them, by every role, on things of the
 //! caller's own merchant and of a foreign one. What is not allowed is 403 or 404, changes nothing and is audited; what is allowed gets
 //! past the judgement.
+//!
+//! It is long since the matrix and what goes beyond a row of it are one concept over the same few things that it makes.
 
 use crate::accounts::{NewAccount, create_account};
 use crate::app::App;
 use crate::applications::{Class, create_application};
+use crate::audit::{Filter, find_entries};
 use crate::edges::{EdgeFacts, create_edge};
 use crate::http::context::Caller;
 use crate::merchants::{MerchantSettings, NewKey, NewMerchant, create_key, create_merchant, rotate_key};
@@ -455,6 +458,10 @@ async fn lists_come_in_pages_and_creations_once(db: Db) {
             act(&router, &token, "POST", &path, &[("idempotency-key", &key)], &other).await;
         assert_eq!((status, &answer["code"]), (422, &json!("idempotency_key_reused")));
     }
+    // That an answer was shown again, the merchant finds in its own audit.
+    let act_again = Some("admin.answer_again".to_owned());
+    let again = Filter { merchant: Some(own.clone()), act: act_again, ..Filter::default() };
+    assert_eq!(find_entries(&mut app.db.read().await.unwrap(), &again, 50).await.unwrap().len(), 5);
     let (mut names, mut after) = (Vec::new(), String::new());
     loop {
         let page = act(&router, &token, "GET", &format!("{path}?limit=2&after={after}"), &[], &none).await.2;

@@ -1,7 +1,7 @@
 //! Making a merchant key: its secret is shown once and stored as a hash.
 
 use super::store::{self, KeyToInsert};
-use super::{IssuedKey, find_merchant};
+use super::{IssuedKey, check_platform, find_merchant};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -65,10 +65,7 @@ pub(crate) async fn create_key_in(
     if new.permissions.iter().any(|p| p.as_str() == "security") {
         return invalid("`security` is had through factors only");
     }
-    let of_platform = |p: &Permission| p.as_str().starts_with("platform:");
-    if merchant.platform_at.is_none() && new.permissions.iter().any(of_platform) {
-        return invalid("`platform:` permissions belong to the platform merchant");
-    }
+    check_platform(merchant.platform_at.is_some(), &new.permissions)?;
     let issued = insert(app, tx, merchant_id, new, None, now).await?;
     let entry = Entry::done("key.create")
         .merchant(merchant_id)

@@ -23,6 +23,8 @@ pub(crate) use store::{
     update_last_used,
 };
 
+use crate::failure::Failure;
+use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{KeyId, MerchantId};
 use margrave_shared::permission::Permission;
 use margrave_shared::secret::SecretText;
@@ -98,4 +100,16 @@ pub(crate) struct IssuedKey {
     pub(crate) secret: SecretText,
     /// When it expires.
     pub(crate) expires_at: Option<UnixMs>,
+}
+
+/// Whether a key, a role or an account of a merchant may hold these: what reaches beyond one merchant is the platform's only.
+///
+/// # Errors
+/// `invalid_field`.
+pub(crate) fn check_platform(of_platform: bool, permissions: &BTreeSet<Permission>) -> Result<(), Failure> {
+    if of_platform || !permissions.iter().any(Permission::is_of_platform) {
+        return Ok(());
+    }
+    let text = "`platform:` permissions belong to the platform merchant";
+    Err(Failure::explained(ErrorCode::InvalidField, text))
 }

@@ -1,4 +1,5 @@
-//! The SQL of merchants, services and keys.
+//! The SQL of merchants, services and keys: one file, since a key is found with its merchant and its services, and the rows of all
+//! three are read by the same few conversions.
 
 use super::{AuthenticatedKey, Merchant, MerchantKey, MerchantSettings, Service};
 use crate::storage::{StorageError, Tx, on_tx};

@@ -14,6 +14,7 @@ pub(crate) use settings::{AccountRights, change_rights, find_rights};
 pub(crate) use store::{find_role, find_roles};
 
 use crate::failure::Failure;
+use crate::merchants::check_platform;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::permission::Permission;
 use margrave_shared::role::{RoleName, beyond_the_giver};
@@ -54,11 +55,7 @@ impl Giver<'_> {
     /// `insufficient_permission` for what they do not hold themselves, `invalid_field` for what can belong to no account of this
     /// merchant.
     fn check(&self, before: &BTreeSet<Permission>, after: &BTreeSet<Permission>) -> Result<(), Failure> {
-        let of_platform = |p: &&Permission| p.as_str().starts_with("platform:");
-        if !self.of_platform && after.iter().any(|p| of_platform(&p)) {
-            let text = "`platform:` permissions belong to the platform merchant";
-            return Err(Failure::explained(ErrorCode::InvalidField, text));
-        }
+        check_platform(self.of_platform, after)?;
         if after.len() > MAX_PERMISSIONS {
             let text = format!("at most {MAX_PERMISSIONS} permissions");
             return Err(Failure::explained(ErrorCode::InvalidField, text));

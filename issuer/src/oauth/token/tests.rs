@@ -1,4 +1,5 @@
-//! The token endpoint's rules over time, over processes, on both databases.
+//! The token endpoint's rules over time, over processes, on both databases. They are one file since all are rules of one endpoint, told
+//! with the same few helpers.
 
 use super::{FACTORS_GRANT, TokenRequest, grant};
 use crate::accounts::{AccountSettings, find_by_login, raise_generation, update_settings};
