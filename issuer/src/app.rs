@@ -6,6 +6,7 @@ use crate::config::{Config, KeysConfig, TokenConfig};
 use crate::entropy::Entropy;
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::http::draining::Draining;
 use crate::keys::{self, KeyRing, MasterKeys, rotate, sealing_key};
 use crate::limiter::Limiter;
 use crate::outbound::Fetcher;
@@ -49,6 +50,8 @@ pub(crate) struct App {
     pub(crate) answers_key: SecretKey,
     /// Attempts of clients that come without an edge.
     pub(crate) limiter: Limiter,
+    /// How far stopping has got.
+    pub(crate) draining: Draining,
     /// Calls to others.
     pub(crate) fetcher: Fetcher,
     /// The issuer's name.
@@ -94,6 +97,7 @@ impl App {
             name_key: root.derive("erased names"),
             answers_key: root.derive("idempotent answers"),
             limiter: Limiter::new(limits, root.derive("limiter")),
+            draining: Draining::default(),
             fetcher: Fetcher::new()?,
             public_url: config.public_url.clone(),
             direct: config.direct,

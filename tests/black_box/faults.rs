@@ -4,10 +4,9 @@
 
 use crate::cluster::Cluster;
 use crate::http::Answer;
-use crate::supervisor::{RESTART, SUPERVISOR};
+use crate::supervisor::Supervisor;
 use crate::system::{FACTORS, System, free_address, new_database, up_with};
 use serde_json::{Value, json};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -34,7 +33,7 @@ impl Client {
                 .header("content-type", "application/x-www-form-urlencoded")
                 .body(crate::http::form(pairs)),
         };
-        let answer = request.send().await.ok()?;
+        let answer = request.send().await.inspect_err(|error| eprintln!("{url}: {error:?}")).ok()?;
         let status = answer.status().as_u16();
         let headers = answer.headers().iter();
         let headers = headers
@@ -294,26 +293,15 @@ async fn two_issuers_are_restarted_one_after_another_and_nobody_is_refused() {
     let settings = ["edge.limits.address_attempts=100000", "edge.limits.account_attempts=1000"];
     let system = up_with(&settings, &["--postgres", &new_database()]).await;
     let folder = std::env::temp_dir().join(format!("margrave-pair-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    for (name, text) in [("supervisor.pl", SUPERVISOR), ("restart", RESTART)] {
-        std::fs::write(folder.join(name), text).unwrap();
-    }
-    let mut supervisors = Vec::new();
+    let mut supervisor = Supervisor::new(&folder);
     let mut urls = Vec::new();
     for name in ["a", "b"] {
         let address = free_address();
-        let mut command = Command::new("perl");
-        command.env_remove("MARGRAVE_XTASK").envs(system.issuer_environment()).stdin(Stdio::null());
-        command.env("MARGRAVE_LIMITS__ADDRESS_ATTEMPTS", "100000");
-        command.env("MARGRAVE_LIMITS__EXCHANGE_ATTEMPTS", "100000");
-        command.arg(folder.join("supervisor.pl")).arg(&folder).args([name, &address, ""]);
-        command
-            .arg(system.program())
-            .arg("serve")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true);
-        supervisors.push(command.spawn().unwrap());
+        supervisor.start(name, &address, "", |command| {
+            command.arg(system.program()).arg("serve").envs(system.issuer_environment());
+            command.env("MARGRAVE_LIMITS__ADDRESS_ATTEMPTS", "100000");
+            command.env("MARGRAVE_LIMITS__EXCHANGE_ATTEMPTS", "100000");
+        });
         urls.push(format!("http://{address}"));
     }
     let (client, facts) = (Client::new(), facts(&system).await);
@@ -333,7 +321,7 @@ async fn two_issuers_are_restarted_one_after_another_and_nobody_is_refused() {
         .collect();
     recovered(&served).await;
     for name in ["a", "b", "a", "b"] {
-        let restarted = Command::new("sh").arg(folder.join("restart")).arg(name).status().await.unwrap();
+        let restarted = Command::new(supervisor.restart()).arg(name).status().await.unwrap();
         assert!(restarted.success());
         recovered(&served).await;
     }
@@ -343,12 +331,6 @@ async fn two_issuers_are_restarted_one_after_another_and_nobody_is_refused() {
         told.push(worker.await.unwrap());
     }
     holds(&client, &urls[0], &facts, told).await;
-    for mut supervisor in supervisors {
-        supervisor.kill().await.unwrap();
-    }
-    for name in ["a", "b"] {
-        let id = std::fs::read_to_string(folder.join(format!("{name}.pid"))).unwrap();
-        let _ = Command::new("kill").args(["-KILL", id.trim()]).status().await;
-    }
+    drop(supervisor);
     std::fs::remove_dir_all(&folder).unwrap();
 }

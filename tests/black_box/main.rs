@@ -51,6 +51,8 @@ mod session_timeouts;
 mod several_gates;
 mod signature_cases;
 mod smuggling;
+#[cfg(unix)]
+mod stopping;
 mod strange_paths_and_headers;
 mod streams;
 #[cfg(target_os = "linux")]

@@ -7,7 +7,7 @@
 
 use crate::deployment::{Deployment, STATE_KEY, authority, root, workerd};
 use crate::http::form;
-use crate::supervisor::{RESTART, SUPERVISOR};
+use crate::supervisor::Supervisor;
 use crate::system::{FACTORS, System, free_address, new_database, up_with};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 struct Host {
     folder: PathBuf,
-    children: Vec<Child>,
+    supervisor: Supervisor,
     nginx: Option<Child>,
     plain: String,
     secure: String,
@@ -32,16 +32,6 @@ impl Drop for Host {
             // Its workers go with it only if it is asked.
             let _ = Command::new("kill").args(["-TERM", &nginx.id().to_string()]).status();
             let _ = nginx.wait();
-        }
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        for entry in std::fs::read_dir(&self.folder).unwrap().flatten() {
-            if entry.path().extension().is_some_and(|extension| extension == "pid") {
-                let id = std::fs::read_to_string(entry.path()).unwrap();
-                let _ = Command::new("kill").args(["-KILL", id.trim()]).status();
-            }
         }
     }
 }
@@ -79,13 +69,11 @@ impl Host {
         std::os::unix::fs::symlink(folder.join("release-1"), folder.join("current")).unwrap();
         std::fs::create_dir_all(folder.join("lib/objects")).unwrap();
         std::fs::create_dir_all(folder.join("run")).unwrap();
-        write(&folder.join("supervisor.pl"), SUPERVISOR);
-        write(&folder.join("restart"), RESTART);
-        run(Command::new("chmod").arg("+x").arg(folder.join("restart")));
+        let supervisor = Supervisor::new(&folder);
         let mut environment = laid_out.environment(STATE_KEY);
         environment.push(("ORIGIN_ADDRESS", authority(system.fact("origin"))));
         let (plain, secure) = (free_address(), free_address());
-        Self { folder, children: Vec::new(), nginx: None, plain, secure, environment }
+        Self { folder, supervisor, nginx: None, plain, secure, environment }
     }
 
     /// A file of `deploy/` with this host's places.
@@ -108,25 +96,15 @@ impl Host {
             line.map(|line| line.replace("%i", instance).replace("${ORIGIN_ADDRESS}", &self.origin()))
         };
         let log = std::fs::File::create(self.folder.join(format!("{name}.log"))).unwrap();
-        let mut command = Command::new("perl");
-        command
-            .arg(self.folder.join("supervisor.pl"))
-            .arg(&self.folder)
-            .args([name, socket, value("ExecStartPre").as_deref().unwrap_or("")])
-            // A shell, so that the folder is looked up at each start.
-            .args(["/bin/sh", "-c"])
-            .arg(format!(
-                "cd {} && exec {}",
-                value("WorkingDirectory").unwrap_or_else(|| "/".to_owned()),
-                value("ExecStart").unwrap()
-            ))
-            .envs(self.environment.iter().cloned())
-            .envs(environment.iter().cloned())
-            .env_remove("MARGRAVE_XTASK")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        self.children.push(command.spawn().unwrap());
+        let before = value("ExecStartPre").unwrap_or_default();
+        let at = value("WorkingDirectory").unwrap_or_else(|| "/".to_owned());
+        // A shell, so that the folder is looked up at each start.
+        let line = format!("cd {at} && exec {}", value("ExecStart").unwrap());
+        let environment = self.environment.iter().cloned().chain(environment.iter().cloned());
+        self.supervisor.start(name, socket, &before, |command| {
+            command.args(["/bin/sh", "-c", &line]).envs(environment);
+            command.stdout(log.try_clone().unwrap()).stderr(log);
+        });
     }
 
     fn origin(&self) -> String {
@@ -213,7 +191,7 @@ impl Host {
             .env("MARGRAVE_CURRENT", self.folder.join("current"))
             .env("MARGRAVE_GATES", self.folder.join("gates.conf"))
             .env("MARGRAVE_RUN", self.folder.join("run"))
-            .env("MARGRAVE_RESTART", self.folder.join("restart"))
+            .env("MARGRAVE_RESTART", self.supervisor.restart())
             .env(
                 "MARGRAVE_RELOAD",
                 format!("nginx -p {} -c nginx.conf -e stderr -s reload", self.folder.display()),

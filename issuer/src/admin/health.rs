@@ -19,10 +19,10 @@ pub(crate) async fn healthz() -> &'static str {
     "ok"
 }
 
-/// The process can serve: the database answers, is migrated, and there is a key that signs.
+/// The process can serve: it is not about to stop, the database answers, is migrated, and there is a key that signs.
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
     app.db.ping().await?;
-    if !is_current(&app.db).await? || app.keyring.signer().is_err() {
+    if app.draining.is_leaving() || !is_current(&app.db).await? || app.keyring.signer().is_err() {
         return Err(ApiError::new(ErrorCode::StateUnavailable));
     }
     Ok("ready")

@@ -7,22 +7,23 @@ use crate::audit::{run_sealer, seal_some};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edges::push;
+use crate::http::draining::Draining;
 use crate::http::peer::Peer;
 use crate::keys::run_rotation;
 use crate::limiter::{run_refusals, write_refusals};
 use crate::router::{Serves, router};
 use crate::{metrics, sweeper, telemetry};
 use axum::Router;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How long what comes after them may take.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
-/// How long running requests may take to end after the signal.
-const GRACE: Duration = Duration::from_secs(8);
+/// How long running requests may take to end once no more are taken.
+const GRACE: Duration = Duration::from_millis(6500);
 
 pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     let traces = telemetry::start_for_a_server(config.otlp_endpoint.as_deref(), config.otlp_ratio)?;
@@ -46,22 +47,20 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     tokio::spawn(run_sealer(Arc::clone(&app)));
     tokio::spawn(run_refusals(Arc::clone(&app)));
 
-    let (stop, stopping) = watch::channel(());
     let mut serving = JoinSet::new();
     let serves = if admin.is_some() { Serves::Public } else { Serves::All };
-    serve(&mut serving, listener, router(Arc::clone(&app), serves), &stopping);
+    serve(&mut serving, listener, router(Arc::clone(&app), serves), &app.draining);
     if let Some(admin) = admin {
         tracing::info!(listen = %admin, "serving the administration");
-        serve(&mut serving, admin, router(Arc::clone(&app), Serves::Administration), &stopping);
+        serve(&mut serving, admin, router(Arc::clone(&app), Serves::Administration), &app.draining);
     }
     if let Some((listener, handle)) = counted {
         tracing::info!(listen = %listener, "serving metrics");
-        serve(&mut serving, listener, metrics::router(Arc::clone(&app), handle), &stopping);
+        serve(&mut serving, listener, metrics::router(Arc::clone(&app), handle), &app.draining);
     }
-    drop(stopping);
     signal().await;
     tracing::info!("stopping");
-    drop(stop);
+    app.draining.stop().await;
     // Long polls would hold the stop up; their edges ask again.
     app.feed.stop();
     let ended = tokio::time::timeout(GRACE, serving.join_all()).await;
@@ -79,21 +78,21 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Serves on one socket until the sender of `stopping` is dropped.
-fn serve(serving: &mut JoinSet<()>, listener: Listener, router: Router, stopping: &watch::Receiver<()>) {
+/// Serves on one socket until the server stops.
+fn serve(serving: &mut JoinSet<()>, listener: Listener, router: Router, draining: &Draining) {
     let service = router.into_make_service_with_connect_info::<Peer>();
-    let mut stopping = stopping.clone();
-    let stopped = async move { while stopping.changed().await.is_ok() {} };
+    let closing = draining.closing();
+    let served: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = match listener {
+        Listener::Tcp(listener) => Box::pin(
+            axum::serve(draining.door(listener), service).with_graceful_shutdown(closing).into_future(),
+        ),
+        #[cfg(unix)]
+        Listener::Unix(listener) => Box::pin(
+            axum::serve(draining.door(listener), service).with_graceful_shutdown(closing).into_future(),
+        ),
+    };
     serving.spawn(async move {
-        let served = match listener {
-            Listener::Tcp(listener) => {
-                axum::serve(listener, service).with_graceful_shutdown(stopped).into_future().await
-            }
-            #[cfg(unix)]
-            Listener::Unix(listener) => {
-                axum::serve(listener, service).with_graceful_shutdown(stopped).into_future().await
-            }
-        };
+        let served = served.await;
         if let Err(error) = served {
             tracing::error!(%error, "a listener ended");
         }

@@ -97,6 +97,9 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
         headers.insert(HeaderName::from_static(REQUEST_ID), value);
     }
+    if app.draining.is_leaving() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod attempt;
 pub(crate) mod bearer;
 pub(crate) mod context;
+pub(crate) mod draining;
 pub(crate) mod error;
 pub(crate) mod incoming;
 pub(crate) mod layers;

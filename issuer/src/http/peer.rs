@@ -1,5 +1,6 @@
 //! Who opened a connection.
 
+use super::draining::Door;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use std::net::IpAddr;
@@ -9,15 +10,15 @@ use tokio::net::TcpListener;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) Option<IpAddr>);
 
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+impl Connected<IncomingStream<'_, Door<TcpListener>>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Door<TcpListener>>) -> Self {
         Self(Some(stream.remote_addr().ip()))
     }
 }
 
 #[cfg(unix)]
-impl Connected<IncomingStream<'_, tokio::net::UnixListener>> for Peer {
-    fn connect_info(_: IncomingStream<'_, tokio::net::UnixListener>) -> Self {
+impl Connected<IncomingStream<'_, Door<tokio::net::UnixListener>>> for Peer {
+    fn connect_info(_: IncomingStream<'_, Door<tokio::net::UnixListener>>) -> Self {
         Self(None)
     }
 }
