@@ -2,12 +2,13 @@
 //! share of it for one address. A flood of logins can neither exhaust memory nor starve everybody else.
 
 use super::foreign::{Foreign, MARK};
+use super::own_hash::{Memory, hash, is_hash_of};
 use crate::clock::Stopwatch;
 use crate::config::PasswordConfig;
 use crate::failure::Failure;
 use crate::metrics;
+use argon2::Params;
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
 use margrave_shared::limiter::rule::address_key;
 use margrave_shared::password::policy::normal_form;
 use margrave_shared::secret::SecretText;
@@ -34,6 +35,8 @@ pub(crate) struct Kdf {
     running: Arc<Semaphore>,
     queue: usize,
     waiting: Mutex<Waiting>,
+    /// What was filled by hashes that ended, kept as long as others wait.
+    spare: Arc<Mutex<Vec<Memory>>>,
     /// A hash of nothing anybody knows, so that an unknown login costs what a wrong password costs.
     dummy: String,
 }
@@ -60,6 +63,10 @@ impl Drop for Place<'_> {
                 waiting.by_address.remove(&self.key);
             }
         }
+        if waiting.total == 0 {
+            drop(waiting);
+            self.kdf.spare().clear();
+        }
     }
 }
 
@@ -80,18 +87,23 @@ impl Kdf {
             .map_err(|_| Failure::Internal("argon2 does not take these parameters"))?;
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let parallel = if config.parallel == 0 { processors } else { config.parallel };
-        let dummy = hash_now(&params, &dummy_password, dummy_salt)?;
+        let dummy = hash(&params, &dummy_password, dummy_salt, &mut Memory::new())?;
         Ok(Self {
             params,
             running: Arc::new(Semaphore::new(parallel)),
             queue: config.queue + parallel,
             waiting: Mutex::default(),
+            spare: Arc::default(),
             dummy,
         })
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Memory>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many are hashed or wait for it.
@@ -116,20 +128,24 @@ impl Kdf {
     async fn run<T: Send + 'static>(
         &self,
         address: Option<IpAddr>,
-        work: impl FnOnce(&Params) -> T + Send + 'static,
+        work: impl FnOnce(&Params, &mut Memory) -> T + Send + 'static,
     ) -> Result<T, Failure> {
         let watch = Stopwatch::start();
         let _place = self.enter(address).inspect_err(|_| metrics::password_overloaded())?;
         let permit = Arc::clone(&self.running).acquire_owned().await;
         let permit = permit.map_err(|_| Failure::Overloaded)?;
         metrics::password_waited(watch);
-        let params = self.params.clone();
+        let (params, spare) = (self.params.clone(), Arc::clone(&self.spare));
         let span = tracing::debug_span!("password.hash");
         tokio::task::spawn_blocking(move || {
             let _span = span.entered();
             // The permit goes with the work: a client that hangs up does not make room for a second hash.
             let _permit = permit;
-            work(&params)
+            let kept = || spare.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = kept().pop().unwrap_or_default();
+            let done = work(&params, &mut memory);
+            kept().push(memory);
+            done
         })
         .await
         .map_err(|_| Failure::Internal("hashing failed"))
@@ -145,7 +161,8 @@ impl Kdf {
         address: Option<IpAddr>,
         salt: [u8; 16],
     ) -> Result<String, Failure> {
-        self.run(address, move |params| hash_now(params, password.expose().as_bytes(), salt)).await?
+        self.run(address, move |params, memory| hash(params, password.expose().as_bytes(), salt, memory))
+            .await?
     }
 
     /// Checks a password against a stored hash, or against the dummy when there is none. Where accounts were imported, `import_hash` is
@@ -166,49 +183,39 @@ impl Kdf {
         // A password beyond all length is wrong, at the price of any other.
         let normal = normal_form(password).unwrap_or_else(|_| SecretText::new(String::new()));
         let typed = password.clone();
-        self.run(address, move |params| {
+        self.run(address, move |params, memory| {
             let (typed, bytes) = (typed.expose().as_bytes(), normal.expose().as_bytes());
             if let Some(imported) = stored.strip_prefix(MARK) {
                 let foreign = Foreign::parse(imported)
                     .map_err(|_| Failure::Internal("a stored password hash cannot be read"))?;
                 let right = foreign.is_right(typed) && !bytes.is_empty();
                 // Right or not, ours is made: it is kept, and a wrong one costs what an unknown login does.
-                let own = hash_now(params, bytes, salt)?;
+                let own = hash(params, bytes, salt, memory)?;
                 return Ok(if right { Verdict::RightRehashed(own) } else { Verdict::Wrong });
             }
             if let Some(like) = import_hash.as_deref().and_then(|like| Foreign::parse(like).ok()) {
                 let _ = std::hint::black_box(like.is_right(typed));
             }
-            let Ok(hash) = PasswordHash::new(&stored) else {
-                return Err(Failure::Internal("a stored password hash cannot be read"));
-            };
-            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-            let right = argon2.verify_password(bytes, &hash).is_ok() && exists && !bytes.is_empty();
-            let weaker = Params::try_from(&hash)
+            let read = PasswordHash::new(&stored)
+                .map_err(|_| Failure::Internal("a stored password hash cannot be read"))?;
+            let right = is_hash_of(&read, bytes, memory)? && exists && !bytes.is_empty();
+            let weaker = Params::try_from(&read)
                 .is_ok_and(|old| old.m_cost() < params.m_cost() || old.t_cost() < params.t_cost());
             if !right {
                 // Checking an old, cheaper hash must not be faster than checking the dummy of an unknown login.
                 if weaker {
-                    hash_now(params, bytes, salt)?;
+                    hash(params, bytes, salt, memory)?;
                 }
                 return Ok(Verdict::Wrong);
             }
             if weaker {
-                hash_now(params, bytes, salt).map(Verdict::RightRehashed)
+                hash(params, bytes, salt, memory).map(Verdict::RightRehashed)
             } else {
                 Ok(Verdict::Right)
             }
         })
         .await?
     }
-}
-
-fn hash_now(params: &Params, password: &[u8], salt: [u8; 16]) -> Result<String, Failure> {
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-    argon2
-        .hash_password_with_salt(password, &salt)
-        .map(|hash| hash.to_string())
-        .map_err(|_| Failure::Internal("argon2 failed"))
 }
 
 #[cfg(test)]
@@ -274,6 +281,18 @@ mod tests {
         drop(places);
         assert!(kdf.enter(flooder).is_ok());
         assert_eq!(kdf.waiting().total, 0);
+    }
+
+    #[tokio::test]
+    async fn memory_is_kept_while_others_wait_and_no_longer() {
+        let kdf = kdf(&PasswordConfig { parallel: 2, ..floor() });
+        let other = kdf.enter(None).unwrap();
+        for number in 0..8 {
+            kdf.hash(secret("pw"), None, [number; 16]).await.unwrap();
+        }
+        assert_eq!(kdf.spare().len(), 1, "one after another they use the same");
+        drop(other);
+        assert_eq!(kdf.spare().len(), 0);
     }
 
     #[tokio::test]

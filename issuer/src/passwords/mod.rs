@@ -2,6 +2,7 @@
 
 mod foreign;
 mod kdf;
+mod own_hash;
 mod store;
 
 pub(crate) use foreign::{Foreign, MARK as IMPORTED};
