@@ -122,7 +122,7 @@ impl<'a> Objects<'a> {
             Aim::Exchange(devices) => return self.exchange(devices, attempt).await,
             Aim::Route { route, limit, subject } => return self.route(route, limit, subject, attempt).await,
         };
-        drawing::draw(self, &self.buckets(), shared, &mut attempt.taken).await
+        drawing::draw(self, &self.buckets().of(shared), &mut attempt.taken).await
     }
 
     /// Draws from a known device's own bucket: what strangers do to the login and to the address is nothing to it. Gives
@@ -142,7 +142,7 @@ impl<'a> Objects<'a> {
     /// before draws from a bucket of the account's.
     async fn exchange(&mut self, devices: &[Device], attempt: &mut Attempt) -> Result<(), Refusal<()>> {
         let buckets = self.buckets();
-        let by_address = drawing::draw(self, &buckets, drawing::Aim::Factors, &mut attempt.taken).await;
+        let by_address = drawing::draw(self, &buckets.of(drawing::Aim::Factors), &mut attempt.taken).await;
         let Err(Refusal::Empty(empty)) = by_address else { return by_address };
         for device in devices {
             let draw =

@@ -84,7 +84,6 @@ impl App {
         let limits = limits.ok_or(Failure::Internal("limits out of range"))?;
         let sealing_key = sealing_key(root);
         let app = Self {
-            clock,
             entropy,
             audit: Audit::new(root),
             keyring: KeyRing::new(sealing_key.clone()),
@@ -96,7 +95,7 @@ impl App {
             status_lists: StatusLists::default(),
             name_key: root.derive("erased names"),
             answers_key: root.derive("idempotent answers"),
-            limiter: Limiter::new(limits, root.derive("limiter")),
+            limiter: Limiter::new(limits, root.derive("limiter"), clock.clone()),
             draining: Draining::default(),
             fetcher: Fetcher::new()?,
             public_url: config.public_url.clone(),
@@ -105,6 +104,7 @@ impl App {
             token_config: config.token,
             session_policy: config.session.policy(),
             min_password_chars: config.password.min_chars,
+            clock,
             db,
         };
         rotate(&app, Rotation::OnSchedule, "start", &Caller::default()).await?;

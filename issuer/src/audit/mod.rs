@@ -10,7 +10,6 @@ mod search;
 mod store;
 #[cfg(test)]
 mod tests;
-mod together;
 mod verify;
 
 pub(crate) use chain_store::count_waiting as count_unsealed;
@@ -23,7 +22,7 @@ pub(crate) use verify::{Verified, head_is_signed, verify_chain};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::storage::{Db, StorageError, Tx};
+use crate::storage::{Db, Joint, StorageError, Together, Tx};
 use ed25519_dalek::SigningKey;
 use margrave_shared::audit::Head;
 use margrave_shared::id::{MerchantId, uuid_v4};
@@ -31,7 +30,6 @@ use margrave_shared::secret::SecretKey;
 use margrave_shared::time::UnixMs;
 use std::sync::{Mutex, PoisonError};
 use store::Row;
-use together::Together;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How an act ended.
@@ -96,6 +94,23 @@ impl Entry {
     }
 }
 
+/// Entries of acts that change nothing else, which are committed together.
+#[derive(Debug)]
+struct Entries;
+
+impl Joint for Entries {
+    type Part = Row;
+    type Word = ();
+    const NAME: &'static str = "audit entries";
+    // A row that is there already stays as it is.
+    const IS_REPEATABLE: bool = true;
+
+    async fn run(&self, tx: &mut Tx, rows: &[Row]) -> Result<Vec<()>, StorageError> {
+        store::insert(tx, rows).await?;
+        Ok(vec![(); rows.len()])
+    }
+}
+
 /// How many may read much of the audit at once.
 const MOST_READERS: usize = 2;
 
@@ -107,7 +122,7 @@ pub(crate) struct Audit {
     heads: SigningKey,
     last_head: Mutex<Option<Head>>,
     readers: Semaphore,
-    together: Together,
+    together: Together<Entries>,
 }
 
 impl Audit {
@@ -120,7 +135,7 @@ impl Audit {
             heads: Self::head_key(root),
             last_head: Mutex::default(),
             readers: Semaphore::new(MOST_READERS),
-            together: Together::default(),
+            together: Together::new(Entries),
         }
     }
 
@@ -173,7 +188,7 @@ impl Audit {
         now: UnixMs,
         random: [u8; 16],
     ) -> Result<(), StorageError> {
-        self.together.write(db, self.row(entry, caller, now, random)).await
+        self.together.join(db, self.row(entry, caller, now, random)).await
     }
 
     fn row(&self, entry: Entry, caller: &Caller, now: UnixMs, random: [u8; 16]) -> Row {

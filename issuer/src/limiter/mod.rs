@@ -13,21 +13,18 @@ pub(crate) use store::delete_full;
 
 use crate::app::App;
 use crate::audit::Entry;
-use crate::failure::Failure;
+use crate::clock::Clock;
 use crate::http::context::Caller;
 use crate::http::error::ApiError;
 use crate::merchants::find_merchant;
-use crate::storage::StorageError;
-use margrave_shared::error::ErrorCode;
+use crate::storage::{StorageError, Together};
 use margrave_shared::id::MerchantId;
-use margrave_shared::limiter::drawing::{Aim, Buckets, Draw, Keeper, Refusal, draw};
-use margrave_shared::limiter::gcra::Empty;
+use margrave_shared::limiter::drawing::{Aim, Buckets, Draw};
 use margrave_shared::limiter::limits::Limits;
-use margrave_shared::limiter::pair::Act;
 use margrave_shared::secret::SecretKey;
 use memory::Memory;
 use refused::Refused;
-use rows::Rows;
+use rows::{Counter, Part, Word};
 use std::net::IpAddr;
 
 /// The limiter.
@@ -35,18 +32,26 @@ use std::net::IpAddr;
 pub(crate) struct Limiter {
     limits: Limits,
     key: SecretKey,
-    memory: Memory,
-    refused: Refused,
+    together: Together<Counter>,
 }
 
 impl Limiter {
     /// With the operator's limits; `key` hashes what is counted by.
-    pub(crate) fn new(limits: Limits, key: SecretKey) -> Self {
-        Self { limits, key, memory: Memory::default(), refused: Refused::default() }
+    pub(crate) fn new(limits: Limits, key: SecretKey, clock: Clock) -> Self {
+        let counter = Counter { clock, memory: Memory::default(), refused: Refused::default() };
+        Self { limits, key, together: Together::new(counter) }
     }
 
     const fn buckets(&self, client: Option<IpAddr>) -> Buckets<'_> {
         Buckets { limits: &self.limits, key: &self.key, client }
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.together.joint().memory
+    }
+
+    fn refused(&self) -> &Refused {
+        &self.together.joint().refused
     }
 }
 
@@ -61,54 +66,28 @@ pub(crate) struct Attempt {
 /// # Errors
 /// `too_many_attempts`; `state_unavailable` and the database's.
 pub(crate) async fn take(app: &App, aim: Aim<'_>, caller: &Caller) -> Result<Attempt, ApiError> {
-    let mut attempt = Attempt::default();
     if caller.edge.is_some() {
-        return Ok(attempt);
+        return Ok(Attempt::default());
     }
-    let (limiter, now) = (&app.limiter, app.clock.now());
-    let buckets = limiter.buckets(caller.address);
+    let limiter = &app.limiter;
+    let mut drawing = limiter.buckets(caller.address).of(aim);
     // A flood that is refused does not get as far as the database.
-    if let Some((draw, retry_after_ms)) = limiter.memory.is_empty(&buckets.of(aim), now) {
-        limiter.refused.note(&draw);
+    if let Some((draw, retry_after_ms)) = limiter.memory().is_empty(&drawing.buckets, app.clock.now()) {
+        limiter.refused().note(&draw);
         return Err(ApiError::too_many_attempts(retry_after_ms));
     }
-    let mut tx = app.db.begin().await?;
-    let aim = match aim {
-        // Names of merchants come from bodies that anybody writes: those that are none have no bucket.
-        Aim::Login { login, merchant: Some(merchant) } => {
-            let merchant = find_merchant(&mut tx, merchant).await?.is_some().then_some(merchant);
-            Aim::Login { login, merchant }
-        }
-        aim => aim,
-    };
-    let mut rows = Rows::new(&mut tx, &app.clock, limiter);
-    let drawn = draw(&mut rows, &buckets, aim, &mut attempt.taken).await;
-    if rows.failed {
-        // The rule goes on without a merchant's bucket that is silent. Here it is one transaction with the others, and would
-        // commit nothing.
-        return Err(ApiError::new(ErrorCode::StateUnavailable));
+    // Names of merchants come from bodies that anybody writes: those that are none have no bucket.
+    if let Some((merchant, _)) = &drawing.merchant
+        && find_merchant(&mut app.db.glance().await?, merchant).await?.is_none()
+    {
+        drawing.merchant = None;
     }
-    let refused = match drawn {
-        Ok(()) => None,
-        Err(Refusal::Failed(error)) => return Err(error.into()),
-        Err(Refusal::Empty(empty)) => {
-            // Refused by one bucket, an attempt consumes from none. Not by rolling back: what a bucket owed beyond its bound
-            // has been put right, and stays so.
-            undo(&mut rows, &attempt, Act::Untake).await?;
-            Some(empty)
-        }
-    };
-    let (worth_writing, suspected) = (refused.is_none() || rows.has_bounded, rows.suspected.take());
-    if worth_writing {
-        tx.commit().await?;
-    }
+    let Word { taken, suspected } = limiter.together.join(&app.db, Part::Take(drawing)).await?;
     if let Some(merchant) = suspected {
         tell_of_spraying(app, &merchant, caller).await?;
     }
-    match refused {
-        None => Ok(attempt),
-        Some(Empty { retry_after_ms }) => Err(ApiError::too_many_attempts(retry_after_ms)),
-    }
+    let taken = taken.map_err(|empty| ApiError::too_many_attempts(empty.retry_after_ms))?;
+    Ok(Attempt { taken })
 }
 
 /// Gives an attempt back. Should that fail, it is lost to its owner, never won by an attacker.
@@ -116,27 +95,10 @@ pub(crate) async fn give_back(app: &App, attempt: Attempt) {
     if attempt.taken.is_empty() {
         return;
     }
-    let given_back = async {
-        let mut tx = app.db.begin().await?;
-        undo(&mut Rows::new(&mut tx, &app.clock, &app.limiter), &attempt, Act::GiveBack).await?;
-        tx.commit().await?;
-        Ok::<_, Failure>(())
-    };
-    match given_back.await {
-        Ok(()) => app.limiter.memory.forget_empty(&attempt.taken),
+    match app.limiter.together.join(&app.db, Part::GiveBack(attempt.taken.clone())).await {
+        Ok(_) => app.limiter.memory().forget_empty(&attempt.taken),
         Err(error) => tracing::warn!(%error, "a right attempt was not given back"),
     }
-}
-
-async fn undo(rows: &mut Rows<'_>, attempt: &Attempt, act: Act) -> Result<(), StorageError> {
-    for draw in &attempt.taken {
-        match rows.apply(draw, act).await {
-            // Giving back is never refused.
-            Ok(()) | Err(Refusal::Empty(_)) => {}
-            Err(Refusal::Failed(error)) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// One password tried on many logins: whoever runs the issuer is told, and the audit.

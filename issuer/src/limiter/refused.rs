@@ -70,13 +70,13 @@ pub(crate) async fn run(app: Arc<App>) {
 /// # Errors
 /// The database's.
 pub(crate) async fn write_refusals(app: &App) -> Result<(), StorageError> {
-    let counts = app.limiter.refused.take();
+    let counts = app.limiter.refused().take();
     if counts.by_bucket.is_empty() && counts.beyond == 0 {
         return Ok(());
     }
     let written = write(app, &counts).await;
     if written.is_err() {
-        app.limiter.refused.put_back(counts);
+        app.limiter.refused().put_back(counts);
     }
     written
 }

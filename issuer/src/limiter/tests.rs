@@ -71,6 +71,31 @@ async fn fifty_at_once_over_two_processes_are_five(db: Db) {
 }
 on_both_databases!(exact, super::fifty_at_once_over_two_processes_are_five);
 
+async fn attempts_that_cross_wait_for_nobody_who_waits_for_them(db: Db) {
+    let world = Arc::new(World::new(db).await);
+    let other = world.another_process().await;
+    // Every address with every login, in all orders, at both: a cycle of two who wait would be a failure of one.
+    let attempts: Vec<_> = (0..400)
+        .map(|i| {
+            let (world, app) = (Arc::clone(&world), Arc::clone(if i % 2 == 0 { &world.app } else { &other }));
+            let (login, address) = (format!("l{}", i * 7 % 20), format!("192.0.2.{}", i * 11 % 20));
+            tokio::spawn(async move {
+                if let Ok(attempt) = try_login(&app, &login, &world.merchant.id, &address).await {
+                    give_back(&app, attempt).await;
+                }
+            })
+        })
+        .collect();
+    for attempt in attempts {
+        attempt.await.unwrap();
+    }
+    // All that was right has come back.
+    for _ in 0..5 {
+        assert!(try_login(&other, "l0", &world.merchant.id, "192.0.2.99").await.is_ok());
+    }
+}
+on_both_databases!(crossing, super::attempts_that_cross_wait_for_nobody_who_waits_for_them);
+
 async fn what_is_right_comes_back_and_what_is_refused_costs_nothing(db: Db) {
     let world = World::new(db).await;
     let (app, merchant) = (&world.app, &world.merchant.id);

@@ -3,10 +3,12 @@
 mod db;
 mod error;
 mod migrate;
+mod together;
 
 pub(crate) use db::{Db, Tx, on_tx};
 pub(crate) use error::StorageError;
 pub(crate) use migrate::{is_current, latest_schema, migrate, migrate_to};
+pub(crate) use together::{Joint, Together};
 
 #[cfg(test)]
 pub(crate) mod testing;

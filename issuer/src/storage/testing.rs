@@ -49,11 +49,11 @@ pub(crate) async fn prepare_all(db: &Db, statements: &[&'static str]) {
     }
 }
 
-/// As long as this is held, nobody writes an audit entry.
-pub(crate) async fn block_writers(db: &Db) -> Tx {
+/// As long as this is held, nobody writes into a table.
+pub(crate) async fn block_writers(db: &Db, table: &str) -> Tx {
     let mut tx = db.begin().await.unwrap();
     if let Tx::Postgres(inner) = &mut tx {
-        (&mut **inner).execute("LOCK TABLE audit IN SHARE MODE").await.unwrap();
+        (&mut **inner).execute(AssertSqlSafe(format!("LOCK TABLE {table} IN SHARE MODE"))).await.unwrap();
     }
     tx
 }

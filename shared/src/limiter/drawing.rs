@@ -62,6 +62,18 @@ pub struct Draw {
     pub counting: Counting,
 }
 
+/// What an attempt draws from.
+#[derive(Debug, Clone)]
+pub struct Drawing {
+    /// Those that admit or refuse, in the order of drawing: the address first, so that a flood from one address does not
+    /// even reach the account's bucket.
+    pub buckets: Vec<Draw>,
+    /// The one of the merchant whose account it is said to be, which refuses nobody by itself: it makes the address's tight.
+    pub merchant: Option<(MerchantId, Draw)>,
+    /// The limit of an address that is tight.
+    pub tight: Limit,
+}
+
 /// The buckets of a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Buckets<'a> {
@@ -85,18 +97,24 @@ impl Buckets<'_> {
         self.client.map_or_else(|| "unknown".to_owned(), address_key)
     }
 
-    /// Those that admit or refuse, in the order of drawing: the address first, so that a flood from one address does not
-    /// even reach the account's bucket.
-    pub fn of(&self, aim: Aim<'_>) -> Vec<Draw> {
+    /// What an attempt draws from.
+    pub fn of(&self, aim: Aim<'_>) -> Drawing {
         let address = |kind, limit| self.bucket(kind, &self.address(), limit);
         let strangers = || address(BucketKind::Address, self.limits.address);
         let account = |kind, value| self.bucket(kind, value, self.limits.account);
-        match aim {
+        let buckets = match aim {
             Aim::Login { login, .. } => vec![strangers(), account(BucketKind::Account, login)],
             Aim::Key(key) => vec![strangers(), account(BucketKind::Key, key)],
             Aim::Refresh | Aim::Factors => vec![address(BucketKind::Exchange, self.limits.exchange)],
             Aim::Nothing => vec![strangers()],
-        }
+        };
+        let merchant = match aim {
+            Aim::Login { merchant, .. } => {
+                merchant.map(|merchant| (merchant.clone(), self.of_merchant(merchant)))
+            }
+            Aim::Key(_) | Aim::Refresh | Aim::Factors | Aim::Nothing => None,
+        };
+        Drawing { buckets, merchant, tight: self.limits.tight }
     }
 
     /// The one of a merchant, which sees only what is wrong: a large merchant has many right attempts.
@@ -131,43 +149,38 @@ pub trait Keeper {
     fn suspect(&mut self, merchant: &MerchantId);
 }
 
-/// Draws one attempt from every bucket of its aim; those that it has drawn from are in `taken`, also where it is refused: then
+/// Draws one attempt from every bucket; those that it has drawn from are in `taken`, also where it is refused: then
 /// they are to be given back, since an attempt that one bucket refuses consumes from none.
 ///
 /// # Errors
 /// [`Refusal`] of the first bucket that refuses. That of a merchant never does by itself: it makes the address's tight.
 pub async fn draw<K: Keeper>(
     keeper: &mut K,
-    buckets: &Buckets<'_>,
-    aim: Aim<'_>,
+    drawing: &Drawing,
     taken: &mut Vec<Draw>,
 ) -> Result<(), Refusal<K::Failed>> {
-    let merchant = match aim {
-        Aim::Login { merchant, .. } => merchant,
-        Aim::Key(_) | Aim::Refresh | Aim::Factors | Aim::Nothing => None,
-    };
-    let suspected = merchant.is_some_and(|merchant| keeper.is_suspected(merchant));
-    for (i, bucket) in buckets.of(aim).into_iter().enumerate() {
-        keeper.apply(&bucket, Act::Take).await?;
-        taken.push(bucket);
+    let merchant = drawing.merchant.as_ref();
+    let suspected = merchant.is_some_and(|(merchant, _)| keeper.is_suspected(merchant));
+    for (i, bucket) in drawing.buckets.iter().enumerate() {
+        keeper.apply(bucket, Act::Take).await?;
+        taken.push(*bucket);
         if suspected && i == 0 {
             // Before the login's bucket: what the address may not do must not hold an attempt of its owner's.
-            tighten(keeper, buckets, taken).await?;
+            tighten(keeper, drawing.tight, taken).await?;
         }
     }
-    let Some(merchant) = merchant else { return Ok(()) };
-    let bucket = buckets.of_merchant(merchant);
-    match keeper.apply(&bucket, Act::Take).await {
-        Ok(()) => taken.push(bucket),
+    let Some((merchant, bucket)) = merchant else { return Ok(()) };
+    match keeper.apply(bucket, Act::Take).await {
+        Ok(()) => taken.push(*bucket),
         Err(Refusal::Empty(_)) => {
             keeper.suspect(merchant);
             if !suspected {
-                tighten(keeper, buckets, taken).await?;
+                tighten(keeper, drawing.tight, taken).await?;
             }
         }
         // A bucket that is silent is taken for an empty one: it refuses nobody by itself.
         Err(Refusal::Failed(_)) if suspected => {}
-        Err(Refusal::Failed(_)) => tighten(keeper, buckets, taken).await?,
+        Err(Refusal::Failed(_)) => tighten(keeper, drawing.tight, taken).await?,
     }
     Ok(())
 }
@@ -175,12 +188,12 @@ pub async fn draw<K: Keeper>(
 /// Counts the address of an attempt by the tight limit.
 async fn tighten<K: Keeper>(
     keeper: &mut K,
-    buckets: &Buckets<'_>,
+    tight: Limit,
     taken: &mut [Draw],
 ) -> Result<(), Refusal<K::Failed>> {
     let Some(address) = taken.first_mut() else { return Ok(()) };
     let mut tightened = *address;
-    tightened.counting.tight = Some(buckets.limits.tight);
+    tightened.counting.tight = Some(tight);
     keeper.apply(&tightened, Act::Tighten).await?;
     *address = tightened;
     Ok(())
@@ -236,7 +249,7 @@ mod tests {
         let buckets = Buckets { limits: &limits, key: &key, client: client.parse().ok() };
         let run = async {
             let mut taken = Vec::new();
-            let drawn = draw(keeper, &buckets, aim, &mut taken).await;
+            let drawn = draw(keeper, &buckets.of(aim), &mut taken).await;
             if drawn.is_err() {
                 for bucket in &taken {
                     keeper.apply(bucket, Act::Untake).await?;

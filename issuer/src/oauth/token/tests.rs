@@ -264,7 +264,7 @@ async fn no_answer_to_a_key_comes_before_its_entry_is_durable(db: Db) {
         ("target", right, "grant_type=client_credentials&resource=other", "unknown_service"),
         ("grant", right, "grant_type=implicit", "grant_type"),
     ] {
-        let lock = block_writers(&world.app.db).await;
+        let lock = block_writers(&world.app.db, "audit").await;
         let mut asked = ask_with(secret, form, id);
         let early = tokio::time::timeout(Duration::from_millis(300), &mut asked).await;
         assert!(early.is_err(), "{id}: answered while no entry can be written");
