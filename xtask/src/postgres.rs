@@ -52,6 +52,14 @@ impl Server {
         Ok(server)
     }
 
+    /// Makes a database; gives its URL.
+    pub(crate) async fn create(&self, name: &str) -> Outcome<String> {
+        let create = format!("CREATE DATABASE {name}");
+        run(Command::new("psql").args(["-q", "-d", &self.url, "-c", &create]), "psql").await?;
+        let (server, _) = self.url.rsplit_once('/').unwrap_or((&self.url, ""));
+        Ok(format!("{server}/{name}"))
+    }
+
     async fn command(&self, program: &str, arguments: &[&str]) -> Outcome<()> {
         let path = self.bin.join(program);
         let mut command = if self.as_other {

@@ -1,7 +1,7 @@
 //! B7, B8, B9: what the issuer does in a second, on both databases.
 
 use super::load::{Expect, Post, post};
-use super::report::{Report, Row};
+use super::report::{Report, Row, median};
 use super::{Options, Plan};
 use crate::demo::Demo;
 use crate::issuer::Issuer;
@@ -14,8 +14,9 @@ use crate::{Outcome, ports, up};
 use argon2::{Algorithm, Argon2, Params, Version};
 use margrave_shared::base64;
 use margrave_shared::header::PROPAGATED;
+use margrave_shared::wire::token::FACTORS_GRANT;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -25,7 +26,15 @@ pub(super) const OIDC_PROVIDER: &str = "9.13.3";
 /// Families of refresh tokens that rotate at once.
 const FAMILIES: usize = 96;
 
-/// An issuer with the demo in it.
+/// A database with the demo in it.
+pub(super) struct Prepared {
+    state: PathBuf,
+    issuer: Issuer,
+    demo: Demo,
+    secrets: Secrets,
+}
+
+/// An issuer on it.
 pub(super) struct Running {
     process: Process,
     issuer: Issuer,
@@ -33,8 +42,8 @@ pub(super) struct Running {
     secrets: Secrets,
 }
 
-impl Running {
-    pub(super) async fn start(folder: &Path, name: &str, postgres: Option<&str>) -> Outcome<Self> {
+impl Prepared {
+    pub(super) async fn make(folder: &Path, name: &str, postgres: Option<&str>) -> Outcome<Self> {
         let state = folder.join(name);
         std::fs::create_dir_all(&state).map_err(|error| format!("{}: {error}", state.display()))?;
         let secrets = Secrets::new()?;
@@ -50,8 +59,23 @@ impl Running {
         let settings = settings.map(|(name, value)| (format!("MARGRAVE_{name}"), value.to_owned()));
         let issuer = Issuer::new("server", &state, port, postgres, &secrets, &settings)?;
         let demo = Demo::ensure(&state, &issuer, &secrets, postgres.is_some()).await?;
-        let process = issuer.start().await?;
-        Ok(Self { process, issuer, demo, secrets })
+        Ok(Self { state, issuer, demo, secrets })
+    }
+
+    /// Where the database is, if it is a file.
+    pub(super) fn file(&self) -> PathBuf {
+        self.state.join("issuer.db")
+    }
+
+    pub(super) async fn start(self) -> Outcome<Running> {
+        let Self { issuer, demo, secrets, .. } = self;
+        Ok(Running { process: issuer.start().await?, issuer, demo, secrets })
+    }
+}
+
+impl Running {
+    pub(super) async fn start(folder: &Path, name: &str, postgres: Option<&str>) -> Outcome<Self> {
+        Prepared::make(folder, name, postgres).await?.start().await
     }
 
     pub(super) async fn stop(self) {
@@ -105,8 +129,8 @@ impl Running {
         }
     }
 
-    fn login(&self) -> Post {
-        let Demo { username, password, merchant_id, .. } = &self.demo;
+    fn login(&self, username: &str) -> Post {
+        let Demo { password, merchant_id, .. } = &self.demo;
         Post {
             url: format!("{}/v1/factors/credentials", self.issuer.url()),
             authorization: String::new(),
@@ -120,30 +144,54 @@ impl Running {
         let client = reqwest::Client::new();
         let mut refresh = Vec::new();
         for _ in 0..count {
-            let login = self.login();
-            let request = client.post(&login.url).header("content-type", login.media_type).body(login.body);
-            let security_token = text(&answer(request).await?, "security_token")?;
-            let form = format!(
-                "grant_type=urn:margrave:params:oauth:grant-type:factors&client_id={}&security_tokens={security_token}",
-                self.demo.client_id
-            );
-            let request = client
-                .post(format!("{}/oauth/token", self.issuer.url()))
-                .header("content-type", "application/x-www-form-urlencoded")
-                .body(form);
-            refresh.push(text(&answer(request).await?, "refresh_token")?);
+            refresh.push(text(&self.log_in(&client, &self.demo.username).await?, "refresh_token")?);
         }
         Ok(refresh)
     }
+
+    /// A whole login with the demo's password.
+    pub(super) async fn log_in(&self, client: &reqwest::Client, username: &str) -> Outcome<Value> {
+        let login = self.login(username);
+        let request = client.post(&login.url).header("content-type", login.media_type).body(login.body);
+        let security_token = text(&answer(request).await?, "security_token")?;
+        answer(self.form(
+            client,
+            "/oauth/token",
+            format!(
+                "grant_type={FACTORS_GRANT}&client_id={}&security_tokens={security_token}",
+                self.demo.client_id
+            ),
+        ))
+        .await
+    }
+
+    /// A rotation.
+    pub(super) fn refresh(&self, client: &reqwest::Client, token: &str) -> reqwest::RequestBuilder {
+        let form =
+            format!("grant_type=refresh_token&client_id={}&refresh_token={token}", self.demo.client_id);
+        self.form(client, "/oauth/token", form)
+    }
+
+    /// What a token is, for the demo's key.
+    pub(super) fn introspect(&self, client: &reqwest::Client, token: &str) -> reqwest::RequestBuilder {
+        let Post { authorization, .. } = self.tokens_of_a_key();
+        self.form(client, "/oauth/introspect", format!("token={token}"))
+            .header("authorization", authorization)
+    }
+
+    fn form(&self, client: &reqwest::Client, path: &str, form: String) -> reqwest::RequestBuilder {
+        let request = client.post(format!("{}{path}", self.issuer.url()));
+        request.header("content-type", "application/x-www-form-urlencoded").body(form)
+    }
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> Outcome<Value> {
+pub(super) async fn answer(request: reqwest::RequestBuilder) -> Outcome<Value> {
     let response = request.send().await.map_err(|error| error.to_string())?;
     let body = response.text().await.map_err(|error| error.to_string())?;
     serde_json::from_str(&body).map_err(|error| format!("{body}: {error}"))
 }
 
-fn text(value: &Value, name: &str) -> Outcome<String> {
+pub(super) fn text(value: &Value, name: &str) -> Outcome<String> {
     value
         .get(name)
         .and_then(Value::as_str)
@@ -208,17 +256,26 @@ pub(super) async fn measure(
             report.add(Row::rate("B8", &format!("refresh rotations/s on {name}"), must, &figure));
         }
         if options.wants("B9") {
-            step("hashing on every core");
-            let possible = hashes_per_second(options.seconds).await;
             let keys = format!("{}/.well-known/jwks.json", running.issuer.url());
-            let login = running.login();
-            let (logins, keys) = tokio::join!(
-                super::load::post_over(8, &login, options.seconds * 2, Expect::Passed, &plan.folder),
-                super::load::p99_of_a_few(&keys, options.seconds * 2)
-            );
-            let (logins, keys) = (logins?, keys?);
+            let login = running.login(&running.demo.username);
+            let (mut ratios, mut possible, mut slowest) = (Vec::new(), Vec::new(), 0.0_f64);
+            for round in 0..=options.rounds {
+                let hashes = hashes_per_second(options.seconds).await;
+                let (logins, keys) = tokio::join!(
+                    super::load::post_over(8, &login, options.seconds, Expect::Passed, &plan.folder),
+                    super::load::p99_of_a_few(&keys, options.seconds)
+                );
+                let (logins, keys) = (logins?.per_second, keys?);
+                step(&format!("{hashes:.1} hashes/s on every core, {logins:.1} logins/s on {name}"));
+                if round > 0 {
+                    ratios.push(logins / hashes);
+                    possible.push(hashes);
+                    slowest = slowest.max(keys);
+                }
+            }
+            let (ratio, possible, keys) = (median(&ratios), median(&possible), slowest);
             let what = format!("password logins/s on {name} ÷ hashes/s of the cores ({possible:.1})");
-            report.add(Row::least("B9", &what, 0.9, logins.per_second / possible));
+            report.add(Row::least("B9", &what, 0.9, ratio));
             let what = format!("JWKS p99 meanwhile on {name}, ms");
             report.add(Row::most("B9", &what, 25.0, keys));
         }

@@ -9,6 +9,7 @@ mod contenders;
 mod endings;
 mod envoy;
 mod gates;
+mod growth;
 mod load;
 mod peers;
 mod report;
@@ -28,7 +29,7 @@ use tokens::Tokens;
 /// Options of `bench`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Which ones, of B1 B2 B3 B4 B5 B6 B7 B8 B9 B10 gates; without any, all of these, and their rows in
+    /// Which ones, of B1 B2 B3 B4 B5 B6 B7 B8 B9 B10 B11 gates; without any, all of these, and their rows in
     /// `docs/benchmarks.md` are replaced.
     ids: Vec<String>,
     /// Replace the rows of these too.
@@ -48,7 +49,7 @@ impl Options {
     }
 }
 
-const KNOWN: [&str; 11] = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10", "gates"];
+const KNOWN: [&str; 12] = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10", "B11", "gates"];
 
 /// Sessions that take turns in B1.
 const SESSIONS: usize = 5000;
@@ -140,6 +141,9 @@ async fn measure_wanted(
     }
     if ["B7", "B8", "B9"].into_iter().any(wanted) {
         centre::measure(options, tools, &plan.bench, plan, report).await?;
+    }
+    if wanted("B11") {
+        growth::measure(options, plan, report).await?;
     }
     if wanted("gates") {
         gates::measure_gates(tools, contenders, tokens, plan, report).await?;

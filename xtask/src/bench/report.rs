@@ -75,6 +75,17 @@ impl Row {
         }
     }
 
+    /// How many times longer something takes that must not grow.
+    pub(super) fn growth(id: &'static str, what: &str, must: f64, small: f64, large: f64) -> Self {
+        Self {
+            id,
+            what: what.to_owned(),
+            must: format!("≤ {must}"),
+            reached: format!("**{:.2}**; {large:.1} ms against {small:.1} ms", large / small),
+            ok: large / small <= must,
+        }
+    }
+
     /// A count that must be exact.
     pub(super) fn exactly(id: &'static str, what: &str, must: u64, value: u64) -> Self {
         Self {
