@@ -9,10 +9,11 @@ use crate::http::context::Caller;
 use crate::http::draining::Draining;
 use crate::keys::{self, KeyRing, MasterKeys, rotate, sealing_key};
 use crate::limiter::Limiter;
+use crate::merchants::PresentedKeys;
 use crate::outbound::Fetcher;
 use crate::passwords::Kdf;
 use crate::revocations::{self, Feed, Propagation};
-use crate::storage::{Db, migrate};
+use crate::storage::{Db, Together, migrate};
 use crate::tokens::StatusLists;
 use margrave_shared::id::uuid_v4;
 use margrave_shared::jwk::schedule::Rotation;
@@ -50,6 +51,8 @@ pub(crate) struct App {
     pub(crate) answers_key: SecretKey,
     /// Attempts of clients that come without an edge.
     pub(crate) limiter: Limiter,
+    /// Keys that are presented at once.
+    pub(crate) presented_keys: Together<PresentedKeys>,
     /// How far stopping has got.
     pub(crate) draining: Draining,
     /// Calls to others.
@@ -96,6 +99,7 @@ impl App {
             name_key: root.derive("erased names"),
             answers_key: root.derive("idempotent answers"),
             limiter: Limiter::new(limits, root.derive("limiter"), clock.clone()),
+            presented_keys: Together::new(PresentedKeys),
             draining: Draining::default(),
             fetcher: Fetcher::new()?,
             public_url: config.public_url.clone(),

@@ -13,6 +13,12 @@ pub(crate) enum Failure {
     /// The database.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// No attempt is left.
+    #[error("too many attempts")]
+    TooManyAttempts {
+        /// One is after so many milliseconds.
+        retry_after_ms: i64,
+    },
     /// Too much at once.
     #[error("overloaded")]
     Overloaded,

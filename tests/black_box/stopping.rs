@@ -32,6 +32,7 @@ async fn who_is_connected_to_an_issuer_that_stops_is_answered_and_sent_elsewhere
     let (mut issuer, url) = system.another_issuer(&[]).await;
     let address = url.strip_prefix("http://").unwrap();
     let connect = async || TcpStream::connect(address).await.unwrap();
+    let idle = connect().await;
     // Kept; and made, but nothing has been asked on it.
     let (mut kept, mut fresh) = (connect().await, connect().await);
     let first = ask(&mut kept, "/healthz").await.unwrap();
@@ -53,8 +54,21 @@ async fn who_is_connected_to_an_issuer_that_stops_is_answered_and_sent_elsewhere
     }
     let ready = ask(&mut connect().await, "/readyz").await.unwrap();
     assert!(ready.starts_with("http/1.1 503"), "who stops gets nothing new: {ready}");
+    // Until it ends whoever gets through is answered: at every moment the others are refused, and may go elsewhere.
+    let (mut answered, mut refused) = (0, 0);
+    while told.elapsed() < Duration::from_millis(1_800) {
+        match TcpStream::connect(address).await {
+            Ok(mut stream) => {
+                let answer = ask(&mut stream, "/healthz").await;
+                assert!(answer.is_some(), "taken and not answered after {:?}", told.elapsed());
+                answered += 1;
+            }
+            Err(_) => refused += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(answered > 5 && refused > 5, "{answered} answered, {refused} refused");
     // An idle connection does not hold the stop up.
-    let idle = connect().await;
     assert!(issuer.wait().await.unwrap().success());
     assert!(told.elapsed() < Duration::from_secs(5), "it took {:?}", told.elapsed());
     drop(idle);

@@ -17,8 +17,8 @@ pub(crate) use import::{Imported, ImportedAccount, Unused, end_import, import_ac
 pub(crate) use settings::AccountSettings;
 pub(crate) use store::{
     Filter, add_failure, disable_account, enable_account, find_account, find_audit_key, find_by_login,
-    find_by_merchant, forget_devices, lock_accounts, raise_generation, raise_generations, raise_versions,
-    reset_failures, update_settings,
+    find_by_merchant, forget_devices, lock_account, lock_accounts, raise_generation, raise_generations,
+    raise_versions, reset_failures, update_settings,
 };
 
 use crate::audit::Person;

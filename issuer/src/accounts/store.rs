@@ -22,6 +22,12 @@ const FIND_BY_USERNAME: &str =
 const FIND_BY_X_ADDRESS: &str =
     "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at, settings, version
     FROM accounts WHERE x_address = $1";
+const LOCK_SQLITE: &str =
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at, settings, version,
+    failures FROM accounts WHERE id = $1";
+const LOCK_POSTGRES: &str =
+    "SELECT id, merchant_id, username, x_address, generation, device_generation, created_at, disabled_at, audit_key, erased_at, settings, version,
+    failures FROM accounts WHERE id = $1 FOR NO KEY UPDATE";
 const ADD_FAILURE: &str = "UPDATE accounts SET failures = failures + 1 WHERE id = $1 AND failures < $2";
 const RESET_FAILURES: &str = "UPDATE accounts SET failures = 0 WHERE id = $1 AND failures > 0";
 const RAISE_GENERATION: &str =
@@ -53,6 +59,7 @@ const ALL: &[&str] = &[
     FIND,
     FIND_BY_USERNAME,
     FIND_BY_X_ADDRESS,
+    LOCK_SQLITE,
     ADD_FAILURE,
     RESET_FAILURES,
     RAISE_GENERATION,
@@ -148,6 +155,28 @@ async fn find(tx: &mut Tx, sql: &'static str, value: &str) -> Result<Option<Acco
 /// An account by its id.
 pub(crate) async fn find_account(tx: &mut Tx, id: &AccountId) -> Result<Option<Account>, StorageError> {
     find(tx, FIND, id.as_str()).await
+}
+
+/// An account with the number of its consecutive failures, locked until the transaction ends: as many as wait for it are judged one
+/// after another.
+pub(crate) async fn lock_account(
+    tx: &mut Tx,
+    id: &AccountId,
+) -> Result<Option<(Account, i64)>, StorageError> {
+    #[derive(sqlx::FromRow)]
+    struct Locked {
+        #[sqlx(flatten)]
+        row: Row,
+        failures: i64,
+    }
+    // SQLite has one writer.
+    let sql = match tx {
+        Tx::Sqlite(_) => LOCK_SQLITE,
+        Tx::Postgres(_) => LOCK_POSTGRES,
+    };
+    let locked: Option<Locked> =
+        on_tx!(tx, c => sqlx::query_as(sql).bind(id.as_str()).fetch_optional(c).await)?;
+    locked.map(|Locked { row, failures }| Ok((Account::try_from(row)?, failures))).transpose()
 }
 
 /// An account by what was typed as its login.

@@ -17,6 +17,7 @@ pub(crate) use export::{Exported, export};
 pub(crate) use personal::{Person, PersonalKeys};
 pub(crate) use seal::{run as run_sealer, seal_some};
 pub(crate) use search::{Filter, Found, find_entries};
+pub(crate) use store::Row as PreparedEntry;
 pub(crate) use verify::{Verified, head_is_signed, verify_chain};
 
 use crate::app::App;
@@ -102,6 +103,7 @@ impl Joint for Entries {
     type Part = Row;
     type Word = ();
     const NAME: &'static str = "audit entries";
+    const IS_WRITTEN: bool = true;
     // A row that is there already stays as it is.
     const IS_REPEATABLE: bool = true;
 
@@ -176,7 +178,7 @@ impl Audit {
         now: UnixMs,
         random: [u8; 16],
     ) -> Result<(), StorageError> {
-        store::insert(tx, &[self.row(entry, caller, now, random)]).await
+        store::insert(tx, &[self.prepare(entry, caller, now, random)]).await
     }
 
     /// Writes the entry of an act that changes nothing else, and returns when it is durable.
@@ -188,10 +190,17 @@ impl Audit {
         now: UnixMs,
         random: [u8; 16],
     ) -> Result<(), StorageError> {
-        self.together.join(db, self.row(entry, caller, now, random)).await
+        self.together.join(db, self.prepare(entry, caller, now, random)).await
     }
 
-    fn row(&self, entry: Entry, caller: &Caller, now: UnixMs, random: [u8; 16]) -> Row {
+    /// An entry that [`insert_prepared`] writes.
+    pub(crate) fn prepare(
+        &self,
+        entry: Entry,
+        caller: &Caller,
+        now: UnixMs,
+        random: [u8; 16],
+    ) -> PreparedEntry {
         let address_tag = caller.address.map(|address| self.tag("address", &address.to_string()));
         let id = uuid_v4(random);
         let personal = entry.person.as_ref().and_then(|person| self.personal.seal(person, caller, &id));
@@ -208,6 +217,17 @@ impl Audit {
     pub(crate) fn unknown_login(&self, login: &str) -> String {
         format!("login:{}", margrave_shared::base64::encode_url(&self.tag("login", login)))
     }
+}
+
+/// Writes entries of acts that are committed together.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn insert_prepared(tx: &mut Tx, entries: &[&PreparedEntry]) -> Result<(), StorageError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    store::insert(tx, entries.iter().copied()).await
 }
 
 /// Audits a refusal whose own transaction was rolled back, and hands it on. Should the audit fail, that is the failure:

@@ -11,7 +11,7 @@ const INSERT: &str = "INSERT INTO audit
 
 /// A row as it is stored.
 #[derive(Debug, Clone)]
-pub(super) struct Row {
+pub(crate) struct Row {
     id: String,
     at: i64,
     act: &'static str,
@@ -58,7 +58,7 @@ impl Row {
 
 /// Inserts rows with one statement; there is at least one. A row that is there already stays as it is, so that it may
 /// be tried again.
-pub(super) async fn insert(tx: &mut Tx, rows: &[Row]) -> Result<(), StorageError> {
+pub(super) async fn insert(tx: &mut Tx, rows: impl IntoIterator<Item = &Row>) -> Result<(), StorageError> {
     on_tx!(tx, c => {
         let mut query = QueryBuilder::new(INSERT);
         query.push_values(rows, |mut values, row| {

@@ -28,7 +28,7 @@ pub(crate) async fn verify_credentials(
     caller: &Caller,
 ) -> Result<SecurityTokenResponse, Failure> {
     let login = Login::parse(&request.login);
-    let mut tx = app.db.read().await?;
+    let mut tx = app.db.glance().await?;
     let merchant = find_merchant(&mut tx, &request.merchant_id).await?;
     // To this merchant somebody of another one is nobody: in what is checked, in how long that takes, and in its audit.
     let account = accounts::find_by_login(&mut tx, &login).await?;
@@ -47,22 +47,23 @@ pub(crate) async fn verify_credentials(
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     // What was read before hashing may be outdated: the account may have been disabled or its password changed.
-    let account = match account {
-        Some(account) => accounts::find_account(&mut tx, &account.id).await?,
+    let locked = match account {
+        Some(account) => accounts::lock_account(&mut tx, &account.id).await?,
         None => None,
     };
+    let (account, failures) = locked.unzip();
     let still = match &account {
         Some(account) => find_hash(&mut tx, &account.id).await? == stored,
         None => false,
     };
-    // Counted before the verdict counts: of a hundred parallel attempts no more are evaluated than the limit leaves.
-    let counted = match &account {
+    // The account is locked: of a hundred parallel attempts no more are evaluated than the limit leaves.
+    let (counted, most) = match &account {
         Some(account) => {
             let known = is_known_device(&mut tx, account, caller).await?;
             let most = if known { MAX_FAILURES } else { MAX_FAILURES_OF_STRANGERS };
-            accounts::add_failure(&mut tx, &account.id, most).await?
+            (failures.is_some_and(|failures| failures < most), most)
         }
-        None => true,
+        None => (true, 0),
     };
     let reason = match (&account, &merchant) {
         (None, _) => Some("unknown_login"),
@@ -80,7 +81,9 @@ pub(crate) async fn verify_credentials(
     let person = account.as_ref().and_then(|account| Some(account.person()?.with_login(&request.login)));
     match (reason, &account) {
         (None, Some(account)) => {
-            accounts::reset_failures(&mut tx, &account.id).await?;
+            if failures != Some(0) {
+                accounts::reset_failures(&mut tx, &account.id).await?;
+            }
             if let (Verdict::RightRehashed(new), Some(old)) = (&verdict, &stored) {
                 replace_hash(&mut tx, &account.id, old, new, now).await?;
             }
@@ -93,7 +96,10 @@ pub(crate) async fn verify_credentials(
             tx.commit().await?;
             Ok(token)
         }
-        (reason, _) => {
+        (reason, account) => {
+            if let Some(account) = account {
+                accounts::add_failure(&mut tx, &account.id, most).await?;
+            }
             let reason = reason.unwrap_or("unknown_login");
             let mut entry = Entry::refused("factor.credentials", reason).subject(subject).person(person);
             if merchant.is_some() {

@@ -54,7 +54,7 @@ pub(crate) async fn credentials(State(app): State<Arc<App>>, incoming: Incoming)
         let login = login_key(&request.login);
         let aim = Aim::Login { login: &login, merchant: Some(&request.merchant_id) };
         attempt(&app, &incoming, aim, async {
-            let token = verify_credentials(&app, &request, &incoming.caller).await?;
+            let token = Box::pin(verify_credentials(&app, &request, &incoming.caller)).await?;
             Ok(json(StatusCode::OK, &token))
         })
         .await

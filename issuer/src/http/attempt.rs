@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use super::incoming::Incoming;
 use crate::app::App;
-use crate::limiter;
+use crate::limiter::Attempt;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -13,16 +13,6 @@ use margrave_shared::header::{ATTEMPT, SIGNATURE_INPUT};
 use margrave_shared::limiter::drawing::Aim;
 use margrave_shared::limiter::rule::Outcome;
 use std::sync::Arc;
-
-/// The outcome that a failure is.
-pub(crate) const fn outcome_of(code: ErrorCode) -> Outcome {
-    match code {
-        ErrorCode::AuthenticationFailed | ErrorCode::InvalidClient | ErrorCode::InvalidGrant => {
-            Outcome::Wrong
-        }
-        _ => Outcome::Unevaluated,
-    }
-}
 
 /// Makes an attempt, where its limits let it. `made` gives the answer, right or refused.
 ///
@@ -34,18 +24,16 @@ pub(crate) async fn attempt(
     aim: Aim<'_>,
     made: impl Future<Output = Result<Response, ApiError>>,
 ) -> Result<Response, ApiError> {
-    let attempt = limiter::take(app, aim, &incoming.caller).await?;
+    let mut attempt = Attempt::begin(app, aim, &incoming.caller).await?;
+    attempt.take(app).await?;
     let made = made.await;
-    let outcome = made.as_ref().map_or_else(|error| outcome_of(error.code()), |_| Outcome::Right);
-    if aim.gives_back(outcome) {
-        limiter::give_back(app, attempt).await;
-    }
+    attempt.end(app, judged(&made).0).await?;
     made
 }
 
 /// What became of an attempt, and whether it was not let.
 pub(crate) fn judged(result: &Result<Response, ApiError>) -> (Outcome, bool) {
-    let outcome = result.as_ref().map_or_else(|error| outcome_of(error.code()), |_| Outcome::Right);
+    let outcome = result.as_ref().map_or_else(|error| Outcome::of(error.code()), |_| Outcome::Right);
     (outcome, result.as_ref().is_err_and(|error| error.code() == ErrorCode::TooManyAttempts))
 }
 

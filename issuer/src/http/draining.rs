@@ -55,7 +55,7 @@ impl Draining {
 
     /// The listener, until no more connections are to be taken.
     pub(crate) fn door<L: Listener>(&self, listener: L) -> Door<L> {
-        Door { listener, stages: self.0.subscribe() }
+        Door { listener: Some(listener), stages: self.0.subscribe() }
     }
 }
 
@@ -64,10 +64,11 @@ async fn reached(mut stages: watch::Receiver<Stage>, stage: Stage) {
     let _ = stages.wait_for(|reached| *reached >= stage).await;
 }
 
-/// A listener that takes no connections any more once the server is about to close.
+/// A listener that is closed once no more connections are to be taken, when those that wait have been. Whoever comes then is
+/// refused, or waits for the next process where the socket was handed over; left open, it would take requests that nobody reads.
 #[derive(Debug)]
 pub(crate) struct Door<L> {
-    listener: L,
+    listener: Option<L>,
     stages: watch::Receiver<Stage>,
 }
 
@@ -76,14 +77,18 @@ impl<L: Listener> Listener for Door<L> {
     type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        tokio::select! {
-            biased;
-            () = reached(self.stages.clone(), Stage::Shut) => std::future::pending().await,
-            accepted = self.listener.accept() => accepted,
+        if let Some(listener) = &mut self.listener {
+            tokio::select! {
+                biased;
+                accepted = listener.accept() => return accepted,
+                () = reached(self.stages.clone(), Stage::Shut) => {}
+            }
         }
+        self.listener = None;
+        std::future::pending().await
     }
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.listener.local_addr()
+        self.listener.as_ref().ok_or_else(|| std::io::Error::other("the listener is closed"))?.local_addr()
     }
 }

@@ -37,8 +37,7 @@ impl ApiError {
         }
     }
 
-    /// No attempt is left, and one is after so many milliseconds.
-    pub(crate) fn too_many_attempts(retry_after_ms: i64) -> Self {
+    fn too_many_attempts(retry_after_ms: i64) -> Self {
         let retry_after_s = Some(whole_seconds(retry_after_ms));
         Self { retry_after_s, ..Self::new(ErrorCode::TooManyAttempts) }
     }
@@ -67,6 +66,7 @@ impl From<Failure> for ApiError {
                 Self::new(ErrorCode::StateUnavailable)
             }
             Failure::Storage(StorageError::Conflict) => Self::new(ErrorCode::Conflict),
+            Failure::TooManyAttempts { retry_after_ms } => Self::too_many_attempts(retry_after_ms),
             Failure::Overloaded => Self::new(ErrorCode::Overloaded),
             other @ (Failure::Storage(_) | Failure::Internal(_)) => {
                 tracing::error!(error = %other, "internal");

@@ -14,13 +14,15 @@ pub(crate) use store::delete_full;
 use crate::app::App;
 use crate::audit::Entry;
 use crate::clock::Clock;
+use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::http::error::ApiError;
 use crate::merchants::find_merchant;
 use crate::storage::{StorageError, Together};
 use margrave_shared::id::MerchantId;
-use margrave_shared::limiter::drawing::{Aim, Buckets, Draw};
+use margrave_shared::limiter::drawing::{Aim, Buckets, Draw, Drawing};
+use margrave_shared::limiter::gcra::Empty;
 use margrave_shared::limiter::limits::Limits;
+use margrave_shared::limiter::rule::Outcome;
 use margrave_shared::secret::SecretKey;
 use memory::Memory;
 use refused::Refused;
@@ -56,48 +58,109 @@ impl Limiter {
 }
 
 /// An attempt under way.
-#[derive(Debug, Default)]
-pub(crate) struct Attempt {
-    taken: Vec<Draw>,
+#[derive(Debug)]
+pub(crate) struct Attempt<'a> {
+    aim: Aim<'a>,
+    caller: &'a Caller,
+    stage: Stage,
 }
 
-/// Takes an attempt of a direct client; what an edge has signed takes nothing here.
-///
-/// # Errors
-/// `too_many_attempts`; `state_unavailable` and the database's.
-pub(crate) async fn take(app: &App, aim: Aim<'_>, caller: &Caller) -> Result<Attempt, ApiError> {
-    if caller.edge.is_some() {
-        return Ok(Attempt::default());
-    }
-    let limiter = &app.limiter;
-    let mut drawing = limiter.buckets(caller.address).of(aim);
-    // A flood that is refused does not get as far as the database.
-    if let Some((draw, retry_after_ms)) = limiter.memory().is_empty(&drawing.buckets, app.clock.now()) {
-        limiter.refused().note(&draw);
-        return Err(ApiError::too_many_attempts(retry_after_ms));
-    }
-    // Names of merchants come from bodies that anybody writes: those that are none have no bucket.
-    if let Some((merchant, _)) = &drawing.merchant
-        && find_merchant(&mut app.db.glance().await?, merchant).await?.is_none()
-    {
-        drawing.merchant = None;
-    }
-    let Word { taken, suspected } = limiter.together.join(&app.db, Part::Take(drawing)).await?;
-    if let Some(merchant) = suspected {
-        tell_of_spraying(app, &merchant, caller).await?;
-    }
-    let taken = taken.map_err(|empty| ApiError::too_many_attempts(empty.retry_after_ms))?;
-    Ok(Attempt { taken })
+#[derive(Debug)]
+enum Stage {
+    /// Nothing is to be drawn: an edge has counted it, or all is settled.
+    Counted,
+    /// To be drawn.
+    Open(Drawing),
+    /// Drawn, and not given back.
+    Taken(Vec<Draw>),
 }
 
-/// Gives an attempt back. Should that fail, it is lost to its owner, never won by an attacker.
-pub(crate) async fn give_back(app: &App, attempt: Attempt) {
-    if attempt.taken.is_empty() {
-        return;
+impl<'a> Attempt<'a> {
+    /// Begins an attempt of a direct client; of one that an edge has signed nothing is counted here. Nothing is drawn yet: a flood
+    /// that is refused does not get as far as the database.
+    ///
+    /// # Errors
+    /// [`Failure::TooManyAttempts`]; the database's.
+    pub(crate) async fn begin(app: &App, aim: Aim<'a>, caller: &'a Caller) -> Result<Self, Failure> {
+        if caller.edge.is_some() {
+            return Ok(Self { aim, caller, stage: Stage::Counted });
+        }
+        let limiter = &app.limiter;
+        let mut drawing = limiter.buckets(caller.address).of(aim);
+        if let Some((draw, retry_after_ms)) = limiter.memory().is_empty(&drawing.buckets, app.clock.now()) {
+            limiter.refused().note(&draw);
+            return Err(Failure::TooManyAttempts { retry_after_ms });
+        }
+        // Names of merchants come from bodies that anybody writes: those that are none have no bucket.
+        if let Some((merchant, _)) = &drawing.merchant
+            && find_merchant(&mut app.db.glance().await?, merchant).await?.is_none()
+        {
+            drawing.merchant = None;
+        }
+        Ok(Self { aim, caller, stage: Stage::Open(drawing) })
     }
-    match app.limiter.together.join(&app.db, Part::GiveBack(attempt.taken.clone())).await {
-        Ok(_) => app.limiter.memory().forget_empty(&attempt.taken),
-        Err(error) => tracing::warn!(%error, "a right attempt was not given back"),
+
+    /// Draws, before the secret is looked at.
+    ///
+    /// # Errors
+    /// [`Failure::TooManyAttempts`]; the database's.
+    pub(crate) async fn take(&mut self, app: &App) -> Result<(), Failure> {
+        if let Stage::Open(drawing) = self.proceed() {
+            self.stage = Stage::Taken(self.draw(app, Part::Take(drawing)).await?);
+        }
+        Ok(())
+    }
+
+    /// Writes what became of an attempt. What was not drawn yet is drawn with it: whoever is refused by that learns nothing of what
+    /// became of it, and nothing of it is written. That is for secrets that nobody guesses and that cost next to nothing to check.
+    ///
+    /// # Errors
+    /// [`Failure::TooManyAttempts`]; the database's.
+    pub(crate) async fn settle(&mut self, app: &App, outcome: Outcome, entry: Entry) -> Result<(), Failure> {
+        let (now, random) = (app.clock.now(), app.entropy.bytes());
+        if !matches!(self.stage, Stage::Open(_)) {
+            return Ok(app.audit.write_alone(&app.db, entry, self.caller, now, random).await?);
+        }
+        if let Stage::Open(drawing) = self.proceed() {
+            let entry = Some(Box::new(app.audit.prepare(entry, self.caller, now, random)));
+            self.draw(app, Part::Settle { drawing, comes_back: self.aim.gives_back(outcome), entry }).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends an attempt: it is drawn, if that was not done yet, and given back where its outcome says so. Should giving back
+    /// fail, it is lost to its owner, never won by an attacker.
+    ///
+    /// # Errors
+    /// [`Failure::TooManyAttempts`]; the database's.
+    pub(crate) async fn end(mut self, app: &App, outcome: Outcome) -> Result<(), Failure> {
+        let comes_back = self.aim.gives_back(outcome);
+        match self.proceed() {
+            Stage::Open(drawing) => {
+                self.draw(app, Part::Settle { drawing, comes_back, entry: None }).await?;
+            }
+            Stage::Taken(taken) if comes_back => {
+                match app.limiter.together.join(&app.db, Part::GiveBack(taken.clone())).await {
+                    Ok(_) => app.limiter.memory().forget_empty(&taken),
+                    Err(error) => tracing::warn!(%error, "a right attempt was not given back"),
+                }
+            }
+            Stage::Taken(_) | Stage::Counted => {}
+        }
+        Ok(())
+    }
+
+    /// The stage, which is over.
+    const fn proceed(&mut self) -> Stage {
+        std::mem::replace(&mut self.stage, Stage::Counted)
+    }
+
+    async fn draw(&self, app: &App, part: Part) -> Result<Vec<Draw>, Failure> {
+        let Word { taken, suspected } = app.limiter.together.join(&app.db, part).await?;
+        if let Some(merchant) = suspected {
+            tell_of_spraying(app, &merchant, self.caller).await?;
+        }
+        taken.map_err(|Empty { retry_after_ms }| Failure::TooManyAttempts { retry_after_ms })
     }
 }
 

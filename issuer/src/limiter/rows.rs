@@ -4,6 +4,7 @@
 use super::memory::Memory;
 use super::refused::Refused;
 use super::store::{self, Bucket, Buckets};
+use crate::audit::{PreparedEntry, insert_prepared};
 use crate::clock::Clock;
 use crate::storage::{Joint, StorageError, Tx};
 use margrave_shared::id::MerchantId;
@@ -21,6 +22,15 @@ pub(super) enum Part {
     Take(Drawing),
     /// Give one back to them.
     GiveBack(Vec<Draw>),
+    /// Take an attempt whose outcome is known: where they give it, it may come back at once, and its entry is written.
+    Settle {
+        /// What it draws from.
+        drawing: Drawing,
+        /// Whether it comes back.
+        comes_back: bool,
+        /// What became of it.
+        entry: Option<Box<PreparedEntry>>,
+    },
 }
 
 /// What became of it.
@@ -44,24 +54,66 @@ impl Joint for Counter {
     type Part = Part;
     type Word = Word;
     const NAME: &'static str = "attempts";
+    const IS_WRITTEN: bool = true;
     // An attempt that was given back twice would be one too many.
     const IS_REPEATABLE: bool = false;
 
+    fn is_owed(part: &Part) -> bool {
+        matches!(part, Part::GiveBack(_))
+    }
+
     async fn run(&self, tx: &mut Tx, parts: &[Part]) -> Result<Vec<Word>, StorageError> {
+        // A bucket may have been found empty since these began: what is refused by that locks and writes nothing.
+        let refused: Vec<_> = parts.iter().map(|part| self.is_refused(part)).collect();
         let mut wanted = Buckets::new();
-        for draw in parts.iter().flat_map(Part::draws) {
+        let open = parts.iter().zip(&refused).filter(|(_, refused)| refused.is_none());
+        for draw in open.flat_map(|(part, _)| part.draws()) {
             let (counting, window_s) = (draw.counting, draw.counting.limit.window_s);
             let full = Bucket { pair: counting.write(counting.read(None)), window_s, at: UnixMs(0) };
             wanted.entry(draw.key).or_insert(full);
         }
         let locked = store::lock(tx, &wanted).await?;
-        let mut rows = Rows { counter: self, locked, changed: Buckets::new(), suspected: None };
-        let mut words = Vec::new();
-        for part in parts {
-            words.push(rows.run(part).await);
+        let mut rows = Rows { counter: self, locked, changed: Buckets::new(), noted: Noted::default() };
+        let (mut words, mut entries) = (Vec::new(), Vec::new());
+        for (part, refused) in parts.iter().zip(refused) {
+            let taken = match refused {
+                Some(empty) => Err(empty),
+                None => rows.run(part).await,
+            };
+            if let (Part::Settle { entry: Some(entry), .. }, Ok(_)) = (part, &taken) {
+                entries.push(&**entry);
+            }
+            words.push(Word { taken, suspected: rows.noted.suspected.take() });
         }
         store::update(tx, &rows.changed).await?;
+        insert_prepared(tx, &entries).await?;
+        // Only now: what failed before this may be done again.
+        self.remember(&rows.noted, &mut words);
         Ok(words)
+    }
+}
+
+impl Counter {
+    /// Whether a bucket that an attempt draws from is known to be empty.
+    fn is_refused(&self, part: &Part) -> Option<Empty> {
+        let (Part::Take(drawing) | Part::Settle { drawing, .. }) = part else { return None };
+        let (draw, retry_after_ms) = self.memory.is_empty(&drawing.buckets, self.clock.now())?;
+        self.refused.note(&draw);
+        Some(Empty { retry_after_ms })
+    }
+
+    /// Remembers what was found; a merchant that is suspected is told of once a while.
+    fn remember(&self, noted: &Noted, words: &mut [Word]) {
+        let now = self.clock.now();
+        for draw in &noted.refused {
+            self.refused.note(draw);
+        }
+        for (key, retry_after_ms) in &noted.empty {
+            self.memory.note_empty(*key, *retry_after_ms, now);
+        }
+        for word in words {
+            word.suspected = word.suspected.take().filter(|merchant| self.memory.suspect(merchant, now));
+        }
     }
 }
 
@@ -69,11 +121,24 @@ impl Part {
     /// All that it may draw from.
     fn draws(&self) -> impl Iterator<Item = &Draw> {
         let (draws, merchant) = match self {
-            Self::Take(Drawing { buckets, merchant, .. }) => (buckets, merchant.as_ref()),
+            Self::Take(drawing) | Self::Settle { drawing, .. } => {
+                (&drawing.buckets, drawing.merchant.as_ref())
+            }
             Self::GiveBack(draws) => (draws, None),
         };
         draws.iter().chain(merchant.map(|(_, draw)| draw))
     }
+}
+
+/// What was found while drawing.
+#[derive(Debug, Default)]
+struct Noted {
+    /// Buckets that refused.
+    refused: Vec<Draw>,
+    /// Buckets that have no attempt, and how long they have none.
+    empty: Vec<([u8; 16], i64)>,
+    /// The merchant whose logins are being tried, of the part that is drawn.
+    suspected: Option<MerchantId>,
 }
 
 /// The buckets that one transaction draws from.
@@ -83,29 +148,34 @@ struct Rows<'a> {
     locked: Buckets,
     /// As they are to be stored, with the moment from which they are full.
     changed: Buckets,
-    suspected: Option<MerchantId>,
+    noted: Noted,
 }
 
 impl Rows<'_> {
-    async fn run(&mut self, part: &Part) -> Word {
+    /// What was drawn from.
+    async fn run(&mut self, part: &Part) -> Result<Vec<Draw>, Empty> {
         let mut taken = Vec::new();
         let drawn = match part {
-            Part::Take(drawing) => draw(self, drawing, &mut taken).await,
+            Part::Take(drawing) | Part::Settle { drawing, .. } => draw(self, drawing, &mut taken).await,
             Part::GiveBack(draws) => {
                 self.undo(draws, Act::GiveBack);
                 Ok(())
             }
         };
-        let taken = match drawn {
-            Ok(()) => Ok(taken),
+        match drawn {
+            Ok(()) => {
+                if matches!(part, Part::Settle { comes_back: true, .. }) {
+                    self.undo(&taken, Act::GiveBack);
+                }
+                Ok(taken)
+            }
             Err(Refusal::Empty(empty)) => {
                 // Refused by one bucket, an attempt consumes from none.
                 self.undo(&taken, Act::Untake);
                 Err(empty)
             }
             Err(Refusal::Failed(never)) => match never {},
-        };
-        Word { taken, suspected: self.suspected.take() }
+        }
     }
 
     fn undo(&mut self, draws: &[Draw], act: Act) {
@@ -152,10 +222,10 @@ impl Keeper for Rows<'_> {
         self.change(draw, act).map_err(|empty| {
             // What is empty by the tight limit is not for attempts on other merchants.
             if matches!(act, Act::Take | Act::Tighten) {
-                self.counter.refused.note(draw);
+                self.noted.refused.push(*draw);
             }
             if act == Act::Take {
-                self.counter.memory.note_empty(draw.key, empty.retry_after_ms, self.counter.clock.now());
+                self.noted.empty.push((draw.key, empty.retry_after_ms));
             }
             Refusal::Empty(empty)
         })
@@ -166,8 +236,6 @@ impl Keeper for Rows<'_> {
     }
 
     fn suspect(&mut self, merchant: &MerchantId) {
-        if self.counter.memory.suspect(merchant, self.counter.clock.now()) {
-            self.suspected = Some(merchant.clone());
-        }
+        self.noted.suspected = Some(merchant.clone());
     }
 }

@@ -80,6 +80,7 @@ macro_rules! bind_all {
 /// Locks buckets until the transaction ends, in the order of their keys; what is not there begins as it is here.
 pub(super) async fn lock(tx: &mut Tx, wanted: &Buckets) -> Result<Buckets, StorageError> {
     let rows: Vec<Row> = match tx {
+        _ if wanted.is_empty() => Vec::new(),
         Tx::Sqlite(held) => {
             let mut rows = Vec::new();
             for (key, bucket) in wanted {
@@ -101,6 +102,7 @@ pub(super) async fn lock(tx: &mut Tx, wanted: &Buckets) -> Result<Buckets, Stora
 /// Stores buckets that are locked.
 pub(super) async fn update(tx: &mut Tx, changed: &Buckets) -> Result<(), StorageError> {
     match tx {
+        _ if changed.is_empty() => {}
         Tx::Sqlite(held) => {
             for (key, bucket) in changed {
                 let update = bind!(sqlx::query(UPDATE_SQLITE), key, bucket).bind(bucket.at.0);

@@ -1,35 +1,45 @@
 //! The rule itself is tested in `shared`; here that rows keep it, over processes, on both databases.
 
-use super::{Attempt, give_back, store, take, write_refusals};
+use super::{Attempt, store, write_refusals};
 use crate::app::App;
-use crate::audit::{Filter, find_entries};
+use crate::audit::{Entry, Filter, find_entries};
+use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::http::error::ApiError;
 use crate::storage::testing::{on_both_databases, prepare_all};
 use crate::storage::{Db, on_tx};
 use crate::sweeper::sweep;
 use crate::testing::World;
-use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{EdgeId, MerchantId};
 use margrave_shared::limiter::drawing::Aim;
+use margrave_shared::limiter::rule::Outcome;
 use std::sync::Arc;
 
 fn from(address: &str) -> Caller {
     Caller { address: Some(address.parse().unwrap()), ..Caller::default() }
 }
 
-async fn try_login(
+/// An attempt, and what becomes of it where it is let.
+async fn log_in(
     app: &App,
     login: &str,
     merchant: &MerchantId,
     address: &str,
-) -> Result<Attempt, ApiError> {
+    outcome: Outcome,
+) -> Result<(), Failure> {
+    let caller = from(address);
     let aim = Aim::Login { login, merchant: Some(merchant) };
-    let attempt = take(app, aim, &from(address)).await;
-    if let Err(refused) = &attempt {
-        assert_eq!(refused.code(), ErrorCode::TooManyAttempts);
-    }
-    attempt
+    let drawn = async {
+        let mut attempt = Attempt::begin(app, aim, &caller).await?;
+        attempt.take(app).await?;
+        attempt.end(app, outcome).await
+    };
+    drawn
+        .await
+        .inspect_err(|refused| assert!(matches!(refused, Failure::TooManyAttempts { .. }), "{refused}"))
+}
+
+async fn try_login(app: &App, login: &str, merchant: &MerchantId, address: &str) -> Result<(), Failure> {
+    log_in(app, login, merchant, address, Outcome::Wrong).await
 }
 
 async fn rows(app: &App) -> i64 {
@@ -80,9 +90,7 @@ async fn attempts_that_cross_wait_for_nobody_who_waits_for_them(db: Db) {
             let (world, app) = (Arc::clone(&world), Arc::clone(if i % 2 == 0 { &world.app } else { &other }));
             let (login, address) = (format!("l{}", i * 7 % 20), format!("192.0.2.{}", i * 11 % 20));
             tokio::spawn(async move {
-                if let Ok(attempt) = try_login(&app, &login, &world.merchant.id, &address).await {
-                    give_back(&app, attempt).await;
-                }
+                let _ = log_in(&app, &login, &world.merchant.id, &address, Outcome::Right).await;
             })
         })
         .collect();
@@ -96,12 +104,32 @@ async fn attempts_that_cross_wait_for_nobody_who_waits_for_them(db: Db) {
 }
 on_both_databases!(crossing, super::attempts_that_cross_wait_for_nobody_who_waits_for_them);
 
+async fn a_flood_at_once_on_many_logins_leaves_few_rows(db: Db) {
+    let world = Arc::new(World::new(db).await);
+    let before = rows(&world.app).await;
+    let attempts: Vec<_> = (0..400)
+        .map(|i| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move {
+                try_login(&world.app, &format!("l{i}"), &world.merchant.id, "192.0.2.1").await.is_ok()
+            })
+        })
+        .collect();
+    let mut admitted = 0;
+    for attempt in attempts {
+        admitted += usize::from(attempt.await.unwrap());
+    }
+    assert_eq!(admitted, 30);
+    // Those that were let, and at most those of one commit more.
+    assert!(rows(&world.app).await <= before + 30 + 32 + 2);
+}
+on_both_databases!(flooded, super::a_flood_at_once_on_many_logins_leaves_few_rows);
+
 async fn what_is_right_comes_back_and_what_is_refused_costs_nothing(db: Db) {
     let world = World::new(db).await;
     let (app, merchant) = (&world.app, &world.merchant.id);
     for _ in 0..20 {
-        let attempt = try_login(app, "alice", merchant, "192.0.2.1").await.unwrap();
-        give_back(app, attempt).await;
+        log_in(app, "alice", merchant, "192.0.2.1", Outcome::Right).await.unwrap();
     }
     for _ in 0..5 {
         try_login(app, "alice", merchant, "192.0.2.1").await.unwrap();
@@ -128,7 +156,9 @@ async fn an_edge_has_counted_already(db: Db) {
     let world = World::new(db).await;
     let caller = Caller { edge: Some(EdgeId::parse("e1").unwrap()), ..from("192.0.2.1") };
     for _ in 0..100 {
-        take(&world.app, Aim::Nothing, &caller).await.unwrap();
+        let mut attempt = Attempt::begin(&world.app, Aim::Nothing, &caller).await.unwrap();
+        attempt.take(&world.app).await.unwrap();
+        attempt.end(&world.app, Outcome::Wrong).await.unwrap();
     }
     assert_eq!(rows(&world.app).await, 0);
 }
@@ -187,3 +217,42 @@ async fn refusals_stand_in_the_audit_one_entry_for_each_bucket(db: Db) {
     assert!(added[0].0 == "address" && added[0].1.ends_with(" count:270"), "{added:?}");
 }
 on_both_databases!(audited, super::refusals_stand_in_the_audit_one_entry_for_each_bucket);
+
+async fn a_key_is_drawn_with_its_entry(db: Db) {
+    let world = Arc::new(World::new(db).await);
+    let other = world.another_process().await;
+    let entries = async || {
+        let filter = Filter { act: Some("test.settled".to_owned()), ..Filter::default() };
+        find_entries(&mut world.app.db.read().await.unwrap(), &filter, 200).await.unwrap().len()
+    };
+    let at_once = async |outcome: Outcome| {
+        let attempts: Vec<_> = (0..50)
+            .map(|i| {
+                let app = Arc::clone(if i % 2 == 0 { &world.app } else { &other });
+                tokio::spawn(async move {
+                    let caller = from("192.0.2.1");
+                    let mut attempt = Attempt::begin(&app, Aim::Key("k"), &caller).await?;
+                    attempt.settle(&app, outcome, Entry::done("test.settled")).await?;
+                    attempt.end(&app, outcome).await
+                })
+            })
+            .collect();
+        let mut admitted = 0;
+        for attempt in attempts {
+            match attempt.await.unwrap() {
+                Ok(()) => admitted += 1,
+                Err(refused) => assert!(matches!(refused, Failure::TooManyAttempts { .. }), "{refused}"),
+            }
+        }
+        admitted
+    };
+    // Ten times as many as may be wrong, whatever their outcome; none hinders the others while it is under way.
+    assert_eq!(at_once(Outcome::Right).await, 50);
+    assert_eq!(entries().await, 50);
+    assert_eq!(at_once(Outcome::Right).await, 0);
+    world.pass_s(3_000);
+    assert_eq!(at_once(Outcome::Wrong).await, 5);
+    assert_eq!(at_once(Outcome::Right).await, 0, "whoever is right is told no more than who is wrong");
+    assert_eq!(entries().await, 55, "what is refused has no entry");
+}
+on_both_databases!(settled, super::a_key_is_drawn_with_its_entry);

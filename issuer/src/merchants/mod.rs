@@ -10,7 +10,9 @@ mod rotate_key;
 mod settings;
 mod store;
 
-pub(crate) use authenticate_key::{AuthenticatedKey, authenticate_key, remember_use};
+pub(crate) use authenticate_key::{
+    AuthenticatedKey, PresentedKeys, authenticate_key, authenticate_key_among_many, remember_use,
+};
 pub(crate) use change::{change_merchant, change_services};
 pub(crate) use create::{NewMerchant, create_merchant, create_merchant_in, disable_merchant};
 pub(crate) use create_key::{NewKey, create_key, create_key_in};

@@ -6,7 +6,8 @@ use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::id::{KeyId, MerchantId};
 use margrave_shared::permission::{Permission, parse_scope, print_scope};
 use margrave_shared::time::UnixMs;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 const INSERT_MERCHANT: &str =
     "INSERT INTO merchants (id, name, settings, created_at, platform_at) VALUES ($1, $2, $3, $4, $5)";
@@ -33,12 +34,18 @@ const INSERT_KEY: &str = "INSERT INTO merchant_keys
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const FIND_KEY: &str = "SELECT id, merchant_id, permissions, created_at, expires_at, last_used_at,
     revoked_at FROM merchant_keys WHERE id = $1";
-const FIND_KEY_WITH_ALL: &str =
+const FIND_EACH_KEY_SQLITE: &str =
     "SELECT k.id AS key_id, k.merchant_id, k.secret_hash, k.permissions, k.created_at AS key_created_at,
     k.expires_at, k.last_used_at, k.revoked_at, m.id, m.name, m.settings, m.created_at, m.platform_at, m.disabled_at, m.version, m.import_hash,
     s.audience, s.permissions AS service_permissions
     FROM merchant_keys k JOIN merchants m ON m.id = k.merchant_id LEFT JOIN services s ON s.merchant_id = m.id
-    WHERE k.id = $1 ORDER BY s.audience";
+    WHERE k.id IN (SELECT value FROM json_each($1)) ORDER BY k.id, s.audience";
+const FIND_EACH_KEY_POSTGRES: &str =
+    "SELECT k.id AS key_id, k.merchant_id, k.secret_hash, k.permissions, k.created_at AS key_created_at,
+    k.expires_at, k.last_used_at, k.revoked_at, m.id, m.name, m.settings, m.created_at, m.platform_at, m.disabled_at, m.version, m.import_hash,
+    s.audience, s.permissions AS service_permissions
+    FROM merchant_keys k JOIN merchants m ON m.id = k.merchant_id LEFT JOIN services s ON s.merchant_id = m.id
+    WHERE k.id = ANY($1) ORDER BY k.id, s.audience";
 const FIND_KEYS: &str = "SELECT id, merchant_id, permissions, created_at, expires_at, last_used_at,
     revoked_at FROM merchant_keys WHERE merchant_id = $1 ORDER BY created_at, id";
 const TOUCH_KEY: &str = "UPDATE merchant_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3)";
@@ -67,7 +74,6 @@ const ALL: &[&str] = &[
     FIND_SERVICES,
     INSERT_KEY,
     FIND_KEY,
-    FIND_KEY_WITH_ALL,
     FIND_KEYS,
     TOUCH_KEY,
     REVOKE_KEY,
@@ -76,7 +82,7 @@ const ALL: &[&str] = &[
     COUNT_SUCCESSORS,
 ];
 
-#[derive(sqlx::FromRow)]
+#[derive(Debug, Clone, sqlx::FromRow)]
 struct MerchantRow {
     id: String,
     name: String,
@@ -117,7 +123,7 @@ struct KeyRow {
 }
 
 /// A key, its merchant and one of its services; columns that two of them have are renamed.
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 struct KeyWithAllRow {
     key_id: String,
     merchant_id: String,
@@ -303,7 +309,14 @@ pub(crate) async fn find_key(tx: &mut Tx, id: &KeyId) -> Result<Option<MerchantK
 }
 
 /// A key as it is stored, with its merchant and the merchant's services.
-pub(super) struct FoundKey(KeyWithAllRow, Vec<(Option<String>, Option<String>)>);
+#[derive(Clone)]
+pub(crate) struct FoundKey(KeyWithAllRow, Vec<(Option<String>, Option<String>)>);
+
+impl fmt::Debug for FoundKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FoundKey").field(&self.0.key_id).finish_non_exhaustive()
+    }
+}
 
 impl FoundKey {
     /// What the secret must hash to.
@@ -334,10 +347,30 @@ impl FoundKey {
 
 /// A key by its id, with its merchant and the merchant's services in the order of their audiences.
 pub(super) async fn find_key_with_all(tx: &mut Tx, id: &KeyId) -> Result<Option<FoundKey>, StorageError> {
-    let mut rows: Vec<KeyWithAllRow> =
-        on_tx!(tx, c => sqlx::query_as(FIND_KEY_WITH_ALL).bind(id.as_str()).fetch_all(c).await)?;
-    let services = rows.iter_mut().map(|row| (row.audience.take(), row.service_permissions.take())).collect();
-    Ok(rows.into_iter().next().map(|row| FoundKey(row, services)))
+    Ok(find_each_key_with_all(tx, &BTreeSet::from([id.as_str()])).await?.remove(id.as_str()))
+}
+
+/// The same of several keys, by their ids.
+pub(super) async fn find_each_key_with_all(
+    tx: &mut Tx,
+    ids: &BTreeSet<&str>,
+) -> Result<BTreeMap<String, FoundKey>, StorageError> {
+    let rows: Vec<KeyWithAllRow> = match tx {
+        Tx::Sqlite(inner) => {
+            let ids = serde_json::to_string(ids).unwrap_or_default();
+            sqlx::query_as(FIND_EACH_KEY_SQLITE).bind(ids).fetch_all(&mut **inner).await?
+        }
+        Tx::Postgres(inner) => {
+            let ids: Vec<_> = ids.iter().copied().collect();
+            sqlx::query_as(FIND_EACH_KEY_POSTGRES).bind(ids).fetch_all(&mut **inner).await?
+        }
+    };
+    let mut found = BTreeMap::new();
+    for mut row in rows {
+        let service = (row.audience.take(), row.service_permissions.take());
+        found.entry(row.key_id.clone()).or_insert_with(|| FoundKey(row, Vec::new())).1.push(service);
+    }
+    Ok(found)
 }
 
 /// A merchant's keys, oldest first.

@@ -11,6 +11,7 @@ use crate::http::attempt::{attempt, judged, with_outcome};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
 use crate::http::to_edge::for_edge;
+use crate::limiter::Attempt;
 use crate::metrics;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -41,16 +42,18 @@ pub(crate) async fn token(State(app): State<Arc<App>>, incoming: Incoming) -> Re
         let key = basic.as_ref().map(|basic| login_key(&basic.id));
         let aim = Aim::of_grant(form.get("grant_type"), key.as_deref());
         let request = TokenRequest { form: &form, basic, caller: &incoming.caller };
-        attempt(&app, &incoming, aim, async {
-            let Granted { answer, device } = Box::pin(grant(&app, &request)).await?;
+        let mut attempt = Attempt::begin(&app, aim, &incoming.caller).await?;
+        let granted = Box::pin(grant(&app, &request, &mut attempt)).await;
+        let answered = granted.map_err(ApiError::from).map(|Granted { answer, device }| {
             let mut response = json(StatusCode::OK, &answer);
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            Ok(match device {
+            match device {
                 Some(standing) => for_edge(&incoming, response, &standing),
                 None => response,
-            })
-        })
-        .await
+            }
+        });
+        attempt.end(&app, judged(&answered).0).await?;
+        answered
     };
     let answered = answered.await;
     let (outcome, is_limited) = judged(&answered);
@@ -87,7 +90,7 @@ pub(crate) async fn introspection(
 ) -> Result<Response, ApiError> {
     let introspected = attempt(&app, &incoming, Aim::Nothing, async {
         let (form, basic) = read(&incoming)?;
-        match introspect(&app, basic.as_ref(), form.get("token")).await {
+        match Box::pin(introspect(&app, basic.as_ref(), form.get("token"))).await {
             Ok(answer) => Ok(json(StatusCode::OK, &answer)),
             Err(failure) => {
                 Err(audit_refusal(&app, "token.introspect", failure, &incoming.caller).await.into())

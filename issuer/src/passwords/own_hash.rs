@@ -49,10 +49,17 @@ fn output(
     memory: &mut Memory,
 ) -> Result<Output, Failure> {
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-    memory.resize(params.block_count(), Block::new());
+    let count = params.block_count();
+    if memory.len() < count {
+        // Not by growing, which would hold both and more.
+        *memory = Memory::new();
+        memory.try_reserve_exact(count).map_err(|_| FAILED)?;
+        memory.resize(count, Block::new());
+    }
+    let blocks = memory.get_mut(..count).ok_or(FAILED)?;
     let mut buffer = [0; Output::MAX_LENGTH];
     let out = buffer.get_mut(..length).ok_or(FAILED)?;
-    argon2.hash_password_into_with_memory(password, salt, out, memory).map_err(|_| FAILED)?;
+    argon2.hash_password_into_with_memory(password, salt, out, blocks).map_err(|_| FAILED)?;
     Output::new(out).map_err(|_| FAILED)
 }
 

@@ -94,6 +94,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement waits for a lock on PostgreSQL, in milliseconds.
 const LOCK_TIMEOUT_MS: &str = "5000";
 
+/// How long a transaction may do nothing on PostgreSQL, in milliseconds: what an issuer that is frozen has locked, others wait for.
+const IDLE_TIMEOUT_MS: &str = "10000";
+
 /// How long a connection may have rested and be used without being asked first.
 const ASKED_AFTER: Duration = Duration::from_secs(1);
 
@@ -105,9 +108,10 @@ impl Db {
     pub(crate) async fn open(url: &str, connections: u32) -> Result<Self, StorageError> {
         if url.starts_with("postgres") {
             // Who waits for a lock holds a connection: one stuck lock must not take all of them.
-            let options = PgConnectOptions::from_str(url)?
-                .application_name("margrave")
-                .options([("lock_timeout", LOCK_TIMEOUT_MS)]);
+            let options = PgConnectOptions::from_str(url)?.application_name("margrave").options([
+                ("lock_timeout", LOCK_TIMEOUT_MS),
+                ("idle_in_transaction_session_timeout", IDLE_TIMEOUT_MS),
+            ]);
             // The pool would try again until its patience ends, and then say only that it ended.
             let first = PgConnection::connect_with(&options);
             let first =
@@ -186,9 +190,12 @@ impl Db {
         Ok(match self {
             // A transaction in WAL mode is one already.
             Self::Sqlite { readers, .. } => Tx::Sqlite(Held::InTransaction(readers.begin().await?)),
-            Self::Postgres(pool) => Tx::Postgres(Held::InTransaction(
-                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?,
-            )),
+            Self::Postgres(pool) => {
+                let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+                // What is read may be written to who is slow.
+                sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *tx).await?;
+                Tx::Postgres(Held::InTransaction(tx))
+            }
         })
     }
 

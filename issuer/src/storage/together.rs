@@ -1,4 +1,5 @@
-//! Work of many that is committed together: a commit waits for the disk, and one wait does for all who came during the last one.
+//! Work of many that is done together: a commit waits for the disk, and one wait does for all who came during the last one; and
+//! one question to the database does for all who ask it.
 //!
 //! Whoever has the turn does it for everybody who waits; the others wait for their word or for the turn. Nobody waits
 //! longer than [`PATIENCE`], and what nobody waits for any more is left out. What was answered with an error may have been
@@ -27,10 +28,17 @@ pub(crate) trait Joint: Debug + Send + Sync + 'static {
     type Word: Debug + Send + 'static;
     /// Its name in the log.
     const NAME: &'static str;
+    /// Whether it changes anything: then it is one transaction.
+    const IS_WRITTEN: bool;
     /// Whether what has been done may be done once more. Where a connection dies during a commit nobody knows whether it was.
     const IS_REPEATABLE: bool;
 
-    /// Does some parts in one transaction, which is committed by the caller; gives a word for each, in their order. There is at least one.
+    /// Whether a part must not be turned away where too many wait: their number has a bound of its own.
+    fn is_owed(_: &Self::Part) -> bool {
+        false
+    }
+
+    /// Does some parts; a transaction is committed by the caller. Gives a word for each, in their order. There is at least one.
     fn run(
         &self,
         tx: &mut Tx,
@@ -59,7 +67,7 @@ impl<J: Joint> Together<J> {
         &self.joint
     }
 
-    /// Has a part done and returns when it is committed.
+    /// Has a part done, from now on, and returns when it is committed.
     ///
     /// # Errors
     /// [`StorageError::Together`]; what the database said is in the log.
@@ -67,7 +75,7 @@ impl<J: Joint> Together<J> {
         let (done, word) = oneshot::channel();
         {
             let mut waiting = self.waiting();
-            if waiting.len() >= QUEUE {
+            if waiting.len() >= QUEUE && !J::is_owed(&part) {
                 return Err(StorageError::Together);
             }
             waiting.push_back((part, done));
@@ -133,15 +141,15 @@ async fn commit<J: Joint>(db: &Db, joint: &J, together: Vec<Waiting<J>>) {
                 let _ = waiter.send(word);
             }
         }
-        Ok(Err((error, _))) => tracing::error!(%error, waiting = done.len(), "{} cannot be written", J::NAME),
-        Err(_) => tracing::error!(waiting = done.len(), "{} cannot be written in time", J::NAME),
+        Ok(Err((error, _))) => tracing::error!(%error, waiting = done.len(), "{} failed", J::NAME),
+        Err(_) => tracing::error!(waiting = done.len(), "{} did not end in time", J::NAME),
     }
 }
 
 /// Runs and commits. Of a failure it is told whether all may have been committed nevertheless.
 async fn run<J: Joint>(db: &Db, joint: &J, parts: &[J::Part]) -> Result<Vec<J::Word>, (StorageError, bool)> {
     let run = async {
-        let mut tx = db.begin().await?;
+        let mut tx = if J::IS_WRITTEN { db.begin().await? } else { db.glance().await? };
         let words = joint.run(&mut tx, parts).await?;
         Ok((tx, words))
     };
@@ -169,7 +177,12 @@ mod tests {
         type Part = String;
         type Word = usize;
         const NAME: &'static str = "notes";
+        const IS_WRITTEN: bool = true;
         const IS_REPEATABLE: bool = IS_REPEATABLE;
+
+        fn is_owed(text: &String) -> bool {
+            text == "owed"
+        }
 
         async fn run(&self, tx: &mut Tx, parts: &[String]) -> Result<Vec<usize>, StorageError> {
             let runs = self.runs.fetch_add(1, Ordering::SeqCst);
@@ -303,8 +316,10 @@ mod tests {
         let waiting: Vec<_> = (0..QUEUE).map(|i| world.write(&format!("second-{i}"))).collect();
         world.until_so_many_wait(QUEUE).await;
         assert!(world.write("one too many").await.unwrap().is_err());
+        let owed = world.write("owed");
+        world.until_so_many_wait(QUEUE + 1).await;
         assert!(first.await.unwrap().is_err());
-        for writer in waiting {
+        for writer in waiting.into_iter().chain([owed]) {
             assert!(writer.await.unwrap().is_err());
         }
         drop(lock);

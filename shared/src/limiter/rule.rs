@@ -1,5 +1,6 @@
 //! Which buckets an attempt draws from, in which order, and what its outcome gives back.
 
+use crate::error::ErrorCode;
 use crate::secret::SecretKey;
 use core::net::{IpAddr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// That of an attempt that was refused with this code.
+    pub const fn of(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::AuthenticationFailed | ErrorCode::InvalidClient | ErrorCode::InvalidGrant => {
+                Self::Wrong
+            }
+            _ => Self::Unevaluated,
+        }
+    }
+
     /// The header's value.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -10,9 +10,12 @@ use crate::app::App;
 use crate::audit::audit_refusal;
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::limiter::Attempt;
 use margrave_shared::basic::Basic;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::form::Form;
+#[cfg(test)]
+use margrave_shared::limiter::drawing::Aim;
 use margrave_shared::permission::{Permission, parse_scope};
 use margrave_shared::wire::device::DeviceStanding;
 use margrave_shared::wire::token::{FACTORS_GRANT, TokenResponse};
@@ -70,13 +73,30 @@ impl From<TokenResponse> for Granted {
 /// Answers a form without more, for tests of other capabilities.
 #[cfg(test)]
 pub(crate) async fn exchange(app: &App, form: &Form, caller: &Caller) -> Result<TokenResponse, Failure> {
-    Ok(grant(app, &TokenRequest { form, basic: None, caller }).await?.answer)
+    Ok(grant_alone(app, &TokenRequest { form, basic: None, caller }).await?.answer)
 }
 
-/// Answers a token request.
-pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Granted, Failure> {
-    match request.required("grant_type")? {
-        "client_credentials" => Ok(client_credentials::grant(app, request).await?.into()),
+/// Answers a token request as its route does.
+#[cfg(test)]
+async fn grant_alone(app: &App, request: &TokenRequest<'_>) -> Result<Granted, Failure> {
+    let key = request.basic.as_ref().map(|basic| basic.id.clone());
+    let aim = Aim::of_grant(request.form.get("grant_type"), key.as_deref());
+    let mut attempt = Attempt::begin(app, aim, request.caller).await?;
+    grant(app, request, &mut attempt).await
+}
+
+/// Answers a token request. The attempt is drawn before anything is looked at, but for a key's, which is drawn with its entry.
+pub(super) async fn grant(
+    app: &App,
+    request: &TokenRequest<'_>,
+    attempt: &mut Attempt<'_>,
+) -> Result<Granted, Failure> {
+    let grant_type = request.required("grant_type");
+    if grant_type.as_ref().is_ok_and(|grant_type| *grant_type == "client_credentials") {
+        return Ok(client_credentials::grant(app, request, attempt).await?.into());
+    }
+    attempt.take(app).await?;
+    match grant_type? {
         FACTORS_GRANT => match factors::grant(app, request).await {
             Err(failure) => Err(audit_refusal(app, "session.open", failure, request.caller).await),
             granted => granted,

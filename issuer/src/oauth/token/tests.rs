@@ -1,7 +1,7 @@
 //! The token endpoint's rules over time, over processes, on both databases. They are one file since all are rules of one endpoint, told
 //! with the same few helpers.
 
-use super::{FACTORS_GRANT, TokenRequest, grant};
+use super::{FACTORS_GRANT, TokenRequest, grant_alone};
 use crate::accounts::{AccountSettings, find_by_login, raise_generation, update_settings};
 use crate::admin::end_merchant_sessions;
 use crate::app::App;
@@ -36,7 +36,7 @@ use std::time::Duration;
 async fn ask(app: &App, form: String, idempotency_key: Option<&str>) -> Result<TokenResponse, &'static str> {
     let form = Form::parse(form.as_bytes()).unwrap();
     let caller = Caller { idempotency_key: idempotency_key.map(str::to_owned), ..Caller::default() };
-    match grant(app, &TokenRequest { form: &form, basic: None, caller: &caller }).await {
+    match grant_alone(app, &TokenRequest { form: &form, basic: None, caller: &caller }).await {
         Ok(granted) => Ok(granted.answer),
         Err(Failure::Denied(denial)) => Err(denial.reason),
         Err(other) => panic!("{other}"),
@@ -246,7 +246,7 @@ async fn no_answer_to_a_key_comes_before_its_entry_is_durable(db: Db) {
             let form = Form::parse(form.as_bytes()).unwrap();
             let caller = Caller { request_id: Some(request_id), ..Caller::default() };
             let request = TokenRequest { form: &form, basic: Some(basic), caller: &caller };
-            match grant(&world.app, &request).await {
+            match grant_alone(&world.app, &request).await {
                 Ok(_) => "granted",
                 Err(Failure::Denied(denial)) => denial.reason,
                 Err(other) => panic!("{other}"),
@@ -283,8 +283,8 @@ async fn the_sweeper_leaves_nothing_of_what_has_died(db: Db) {
     refresh(&world, &world.app, refresh_token(&first), None).await.unwrap_err();
     assert_eq!(sweep(&world.app, world.app.clock.now()).await.unwrap(), 0, "nothing is dead yet");
     world.pass_s(13 * 3600 + 1);
-    // A security token, two refresh tokens, a session, an ending.
-    assert_eq!(sweep(&world.app, world.app.clock.now()).await.unwrap(), 5);
+    // A security token, two refresh tokens, a session, an ending, the attempts of an address.
+    assert_eq!(sweep(&world.app, world.app.clock.now()).await.unwrap(), 6);
     assert_eq!(sweep(&world.app, world.app.clock.now()).await.unwrap(), 0);
 }
 on_both_databases!(sweeper, super::the_sweeper_leaves_nothing_of_what_has_died);
