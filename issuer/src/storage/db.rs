@@ -1,13 +1,16 @@
 //! One handle for both databases, and the macro that runs one statement on either.
 
 use super::StorageError;
+use super::sqlite_writer::{Writer, Writing};
 use crate::clock::Stopwatch;
 use crate::metrics;
 use margrave_shared::time::UnixMs;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, Database, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -20,8 +23,8 @@ pub(crate) enum Db {
     Sqlite {
         /// For transactions that only read.
         readers: SqlitePool,
-        /// For transactions that write; one connection.
-        writer: SqlitePool,
+        /// For transactions that write.
+        writer: Writer,
     },
     /// PostgreSQL.
     Postgres(PgPool),
@@ -30,22 +33,53 @@ pub(crate) enum Db {
 /// An open transaction. Dropped without [`Tx::commit`], nothing of it happened.
 pub(crate) enum Tx {
     /// On SQLite.
-    Sqlite(Held<Sqlite>),
+    Sqlite(OnSqlite),
     /// On PostgreSQL.
-    Postgres(Held<Postgres>),
+    Postgres(OnPostgres),
 }
 
-/// A connection that is held.
-pub(crate) enum Held<D: Database> {
-    /// In a transaction.
-    InTransaction(Transaction<'static, D>),
+/// A connection to SQLite that is held.
+pub(crate) enum OnSqlite {
+    /// In a transaction that writes.
+    Writing(Writing),
+    /// In one that reads.
+    Reading(Transaction<'static, Sqlite>),
     /// Without one: each statement is its own.
-    Alone(PoolConnection<D>),
+    Alone(PoolConnection<Sqlite>),
 }
 
-impl<D: Database> Deref for Held<D> {
-    type Target = D::Connection;
-    fn deref(&self) -> &D::Connection {
+/// A connection to PostgreSQL that is held.
+pub(crate) enum OnPostgres {
+    /// In a transaction.
+    InTransaction(Transaction<'static, Postgres>),
+    /// Without one: each statement is its own.
+    Alone(PoolConnection<Postgres>),
+}
+
+impl Deref for OnSqlite {
+    type Target = SqliteConnection;
+    fn deref(&self) -> &SqliteConnection {
+        match self {
+            Self::Writing(inner) => inner,
+            Self::Reading(inner) => inner,
+            Self::Alone(inner) => inner,
+        }
+    }
+}
+
+impl DerefMut for OnSqlite {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        match self {
+            Self::Writing(inner) => inner,
+            Self::Reading(inner) => inner,
+            Self::Alone(inner) => inner,
+        }
+    }
+}
+
+impl Deref for OnPostgres {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
         match self {
             Self::InTransaction(inner) => inner,
             Self::Alone(inner) => inner,
@@ -53,8 +87,8 @@ impl<D: Database> Deref for Held<D> {
     }
 }
 
-impl<D: Database> DerefMut for Held<D> {
-    fn deref_mut(&mut self) -> &mut D::Connection {
+impl DerefMut for OnPostgres {
+    fn deref_mut(&mut self) -> &mut PgConnection {
         match self {
             Self::InTransaction(inner) => inner,
             Self::Alone(inner) => inner,
@@ -62,7 +96,17 @@ impl<D: Database> DerefMut for Held<D> {
     }
 }
 
-impl<D: Database> Held<D> {
+impl OnSqlite {
+    async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Writing(inner) => inner.commit().await,
+            Self::Reading(inner) => inner.commit().await,
+            Self::Alone(_) => Ok(()),
+        }
+    }
+}
+
+impl OnPostgres {
     async fn commit(self) -> Result<(), sqlx::Error> {
         match self {
             Self::InTransaction(inner) => inner.commit().await,
@@ -155,20 +199,22 @@ impl Db {
                 .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
                 .connect_with(options.clone())
         };
-        let writer = pool(1).await?;
+        let writer = Writer::new(pool(1).await?, BUSY_TIMEOUT);
         Ok(Self::Sqlite { readers: pool(connections.min(8)).await?, writer })
     }
 
-    /// Begins a transaction that may write. On SQLite it takes the write lock at once, so that no read in it is
+    /// Begins a transaction that may write. On SQLite it has the write lock at once, so that no read in it is
     /// outdated when it writes.
     pub(crate) async fn begin(&self) -> Result<Tx, StorageError> {
         let watch = Stopwatch::start();
         let span = tracing::debug_span!("database.begin", otel.kind = "client");
         let tx = match self {
             Self::Sqlite { writer, .. } => {
-                Tx::Sqlite(Held::InTransaction(writer.begin_with("BEGIN IMMEDIATE").instrument(span).await?))
+                Tx::Sqlite(OnSqlite::Writing(writer.begin().instrument(span).await?))
             }
-            Self::Postgres(pool) => Tx::Postgres(Held::InTransaction(pool.begin().instrument(span).await?)),
+            Self::Postgres(pool) => {
+                Tx::Postgres(OnPostgres::InTransaction(pool.begin().instrument(span).await?))
+            }
         };
         metrics::database("begin", watch);
         Ok(tx)
@@ -178,8 +224,8 @@ impl Db {
     pub(crate) async fn read(&self) -> Result<Tx, StorageError> {
         let watch = Stopwatch::start();
         let tx = match self {
-            Self::Sqlite { readers, .. } => Tx::Sqlite(Held::InTransaction(readers.begin().await?)),
-            Self::Postgres(pool) => Tx::Postgres(Held::InTransaction(pool.begin().await?)),
+            Self::Sqlite { readers, .. } => Tx::Sqlite(OnSqlite::Reading(readers.begin().await?)),
+            Self::Postgres(pool) => Tx::Postgres(OnPostgres::InTransaction(pool.begin().await?)),
         };
         metrics::database("read", watch);
         Ok(tx)
@@ -189,12 +235,12 @@ impl Db {
     pub(crate) async fn snapshot(&self) -> Result<Tx, StorageError> {
         Ok(match self {
             // A transaction in WAL mode is one already.
-            Self::Sqlite { readers, .. } => Tx::Sqlite(Held::InTransaction(readers.begin().await?)),
+            Self::Sqlite { readers, .. } => Tx::Sqlite(OnSqlite::Reading(readers.begin().await?)),
             Self::Postgres(pool) => {
                 let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
                 // What is read may be written to who is slow.
                 sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *tx).await?;
-                Tx::Postgres(Held::InTransaction(tx))
+                Tx::Postgres(OnPostgres::InTransaction(tx))
             }
         })
     }
@@ -202,8 +248,8 @@ impl Db {
     /// For statements that read and need not agree with each other: no transaction, and so two round trips fewer.
     pub(crate) async fn glance(&self) -> Result<Tx, StorageError> {
         Ok(match self {
-            Self::Sqlite { readers, .. } => Tx::Sqlite(Held::Alone(readers.acquire().await?)),
-            Self::Postgres(pool) => Tx::Postgres(Held::Alone(pool.acquire().await?)),
+            Self::Sqlite { readers, .. } => Tx::Sqlite(OnSqlite::Alone(readers.acquire().await?)),
+            Self::Postgres(pool) => Tx::Postgres(OnPostgres::Alone(pool.acquire().await?)),
         })
     }
 

@@ -32,7 +32,7 @@ pub(crate) async fn migrate(db: &Db) -> Result<(), StorageError> {
 /// Applies what is missing up to a migration.
 pub(crate) async fn migrate_to(db: &Db, version: i64) -> Result<(), StorageError> {
     match db {
-        Db::Sqlite { writer, .. } => SQLITE.run_to(version, writer).await,
+        Db::Sqlite { writer, .. } => SQLITE.run_to(version, writer.pool()).await,
         Db::Postgres(pool) => {
             // Whoever comes second waits for the first as long as it takes.
             let mut connection = pool.acquire().await?;

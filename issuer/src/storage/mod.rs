@@ -3,6 +3,7 @@
 mod db;
 mod error;
 mod migrate;
+mod sqlite_writer;
 mod together;
 
 pub(crate) use db::{Db, Tx, on_tx};
