@@ -36,11 +36,11 @@ pub(crate) async fn sweep(app: &App, now: UnixMs) -> Result<u64, StorageError> {
     let mut total = 0;
     loop {
         // By itself: an attempt locks several of these rows in an order of its own.
-        let mut tx = app.db.begin().await?;
+        let mut tx = app.db.begin_long().await?;
         let buckets = limiter::delete_full(&mut tx, now.plus_ms(-CLOCKS_APART_MS), BATCH).await?
             + accounts::give_audit_keys(app, &mut tx, FEW).await?;
         tx.commit().await?;
-        let mut tx = app.db.begin().await?;
+        let mut tx = app.db.begin_long().await?;
         let rows = factors::delete_dead(&mut tx, now, BATCH).await?
             + edges::delete_dead(&mut tx, now).await?
             + tokens::delete_dead(&mut tx, now, BATCH).await?

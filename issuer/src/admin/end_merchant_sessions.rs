@@ -23,7 +23,7 @@ pub(crate) async fn end_merchant_sessions(
     caller: &Caller,
 ) -> Result<usize, Failure> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
+    let mut tx = app.db.begin_long().await?;
     if find_merchant(&mut tx, id).await?.is_none() {
         return Err(Failure::denied(ErrorCode::NotFound, "unknown_merchant"));
     }

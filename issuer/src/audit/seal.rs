@@ -96,7 +96,7 @@ pub(crate) async fn seal_some(app: &App) -> Result<Sealed, Failure> {
 
 async fn seal_batch(app: &App) -> Result<Sealed, Failure> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
+    let mut tx = app.db.begin_long().await?;
     // A chain begins where nothing was sealed and this process has seen none.
     if app.audit.last_head().is_none()
         && chain_store::start(&mut tx, &Head::start(now).sign(&app.audit.heads)).await?

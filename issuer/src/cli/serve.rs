@@ -12,6 +12,7 @@ use crate::http::peer::Peer;
 use crate::keys::run_rotation;
 use crate::limiter::{run_refusals, write_refusals};
 use crate::router::{Serves, router};
+use crate::storage::run_checkpoints;
 use crate::{metrics, sweeper, telemetry};
 use axum::Router;
 use std::pin::Pin;
@@ -46,6 +47,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     tokio::spawn(push::run(Arc::clone(&app)));
     tokio::spawn(run_sealer(Arc::clone(&app)));
     tokio::spawn(run_refusals(Arc::clone(&app)));
+    tokio::spawn(run_checkpoints(app.db.clone()));
 
     let mut serving = JoinSet::new();
     let serves = if admin.is_some() { Serves::Public } else { Serves::All };

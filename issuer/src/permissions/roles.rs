@@ -78,7 +78,7 @@ pub(crate) async fn change_role(
     caller: &Caller,
 ) -> Result<Role, Failure> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
+    let mut tx = app.db.begin_long().await?;
     let before = standing(&mut tx, merchant, name, version).await?;
     giver.check(&before.permissions, &permissions)?;
     let after = Role { permissions, version: version + 1, ..before.clone() };
@@ -109,7 +109,7 @@ pub(crate) async fn delete_role(
     caller: &Caller,
 ) -> Result<(), Failure> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
+    let mut tx = app.db.begin_long().await?;
     standing(&mut tx, merchant, name, version).await?;
     let holders = store::find_holders(&mut tx, merchant, name).await?;
     // Accounts before their grants, as whoever changes an account's rights does. What was read of them counts no more.

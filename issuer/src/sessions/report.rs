@@ -31,7 +31,7 @@ pub(super) async fn take_report(
         return Err(Failure::denied(ErrorCode::InvalidRequest, "too_many_sessions"));
     }
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
+    let mut tx = app.db.begin_long().await?;
     let edge =
         find_edge(&mut tx, edge).await?.ok_or(StorageError::Corrupt { table: "edges", column: "id" })?;
     let mut sessions: Vec<_> = report.sessions.iter().filter(|seen| edge.serves(&seen.merchant_id)).collect();

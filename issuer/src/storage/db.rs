@@ -1,7 +1,8 @@
 //! One handle for both databases, and the macro that runs one statement on either.
 
 use super::StorageError;
-use super::sqlite_writer::{Writer, Writing};
+use super::checkpoint::LONGEST_LOG_PAGES;
+use super::sqlite_writer::{Length, Writer, Writing};
 use crate::clock::Stopwatch;
 use crate::metrics;
 use margrave_shared::time::UnixMs;
@@ -184,6 +185,7 @@ impl Db {
             // A power cut, too, must not bring a spent refresh token back to life.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            .pragma("wal_autocheckpoint", LONGEST_LOG_PAGES)
             // What is erased is not left in free pages.
             .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_TIMEOUT);
@@ -193,8 +195,8 @@ impl Db {
                 .acquire_timeout(BUSY_TIMEOUT)
                 .idle_timeout(None)
                 .max_lifetime(None)
-                // There is no network between, so nothing to ask. A transaction whose commit failed is over for SQLite and
-                // not for sqlx, which would begin nothing on this connection any more.
+                // There is no network between, so nothing to ask. A transaction of a reader whose end failed is over for SQLite
+                // and not for sqlx, which would begin nothing on this connection any more.
                 .test_before_acquire(false)
                 .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
                 .connect_with(options.clone())
@@ -205,12 +207,23 @@ impl Db {
 
     /// Begins a transaction that may write. On SQLite it has the write lock at once, so that no read in it is
     /// outdated when it writes.
+    ///
+    /// What it reads may be what others have done and not committed yet: whoever answers by that commits first, as who writes does.
     pub(crate) async fn begin(&self) -> Result<Tx, StorageError> {
+        self.begin_of(Length::Short).await
+    }
+
+    /// The same for many statements at once, which nobody should wait for whose own are done.
+    pub(crate) async fn begin_long(&self) -> Result<Tx, StorageError> {
+        self.begin_of(Length::Long).await
+    }
+
+    async fn begin_of(&self, length: Length) -> Result<Tx, StorageError> {
         let watch = Stopwatch::start();
         let span = tracing::debug_span!("database.begin", otel.kind = "client");
         let tx = match self {
             Self::Sqlite { writer, .. } => {
-                Tx::Sqlite(OnSqlite::Writing(writer.begin().instrument(span).await?))
+                Tx::Sqlite(OnSqlite::Writing(writer.begin(length).instrument(span).await?))
             }
             Self::Postgres(pool) => {
                 Tx::Postgres(OnPostgres::InTransaction(pool.begin().instrument(span).await?))

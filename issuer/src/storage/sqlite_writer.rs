@@ -5,11 +5,13 @@
 //! told of success before the commit, and a transaction that is dropped undoes itself alone.
 
 use super::StorageError;
+use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Sqlite, SqlitePool};
+use sqlx::{Executor as _, Sqlite, SqlitePool};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
@@ -27,6 +29,16 @@ struct Ended {
 
 /// Who has the turn has the connection, with what has ended on it, if there is such.
 type Turn = Mutex<Option<Ended>>;
+type Guard = OwnedMutexGuard<Option<Ended>>;
+
+/// How long a transaction may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    /// A few statements.
+    Short,
+    /// Too long for those who have ended to wait for it.
+    Long,
+}
 
 /// Writes, one transaction after another.
 #[derive(Debug, Clone)]
@@ -35,6 +47,8 @@ pub(crate) struct Writer {
     pool: SqlitePool,
     turn: Arc<Turn>,
     patience: Duration,
+    /// How many transactions have begun since that was last asked.
+    begun: Arc<AtomicUsize>,
 }
 
 /// A transaction that may write.
@@ -48,31 +62,31 @@ struct Open {
     is_nested: bool,
     /// Whether it has begun for certain.
     has_begun: bool,
-    guard: OwnedMutexGuard<Option<Ended>>,
+    guard: Guard,
     turn: Arc<Turn>,
 }
 
 async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
-    sqlx::query(sql).execute(connection).await.map(|_| ())
+    // A worker that is gone gives no result, and no error.
+    let result = connection.execute_many(sqlx::query(sql)).try_next().await?;
+    result.map(|_| ()).ok_or(sqlx::Error::WorkerCrashed)
 }
 
 impl Writer {
     /// With a pool of one connection; nobody waits longer for the turn than that.
     pub(super) fn new(pool: SqlitePool, patience: Duration) -> Self {
-        Self { pool, turn: Arc::default(), patience }
+        Self { pool, turn: Arc::default(), patience, begun: Arc::default() }
     }
 
     /// Begins a transaction, with the write lock.
-    pub(super) async fn begin(&self) -> Result<Writing, sqlx::Error> {
+    pub(super) async fn begin(&self, length: Length) -> Result<Writing, sqlx::Error> {
         let turn = timeout(self.patience, Arc::clone(&self.turn).lock_owned());
         let mut guard = turn.await.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        let ended = match guard.take() {
-            Some(ended) if ended.waiting.len() >= MOST => {
-                ended.commit().await;
-                None
-            }
-            ended => ended,
-        };
+        if guard.as_ref().is_some_and(|ended| length == Length::Long || ended.waiting.len() >= MOST) {
+            guard = commit_ended(guard).await?;
+        }
+        let ended = guard.take();
+        self.begun.fetch_add(1, Ordering::Relaxed);
         let turn = Arc::clone(&self.turn);
         let is_nested = ended.is_some();
         let (on, sql) = match ended {
@@ -90,6 +104,15 @@ impl Writer {
         Ok(writing)
     }
 
+    /// Whether so many transactions have begun since this last said yes.
+    pub(super) fn have_begun(&self, at_least: usize) -> bool {
+        let enough = self.begun.load(Ordering::Relaxed) >= at_least;
+        if enough {
+            self.begun.store(0, Ordering::Relaxed);
+        }
+        enough
+    }
+
     /// The pool itself, for what brings its own transactions.
     pub(super) const fn pool(&self) -> &SqlitePool {
         &self.pool
@@ -97,11 +120,20 @@ impl Writer {
 
     /// Closes the connection, after all who have the turn or wait for it.
     pub(super) async fn close(&self) {
-        if let Some(ended) = self.turn.lock().await.take() {
-            ended.commit().await;
-        }
+        let _ = commit_ended(Arc::clone(&self.turn).lock_owned().await).await;
         self.pool.close().await;
     }
+}
+
+/// Commits what has ended, in a task of its own: should the caller go away, the others still hear.
+async fn commit_ended(mut guard: Guard) -> Result<Guard, sqlx::Error> {
+    let commit = async move {
+        if let Some(ended) = guard.take() {
+            ended.commit().await;
+        }
+        guard
+    };
+    tokio::spawn(commit).await.map_err(|_| sqlx::Error::WorkerCrashed)
 }
 
 impl Ended {
@@ -122,8 +154,8 @@ impl Ended {
     }
 
     /// Undoes all of it with its connection.
-    fn give_up(mut self) {
-        self.connection.close_on_drop();
+    fn give_up(self) {
+        drop(self.connection.detach());
     }
 }
 
@@ -154,20 +186,21 @@ impl Open {
 
     async fn roll_back(mut self) {
         if !self.is_nested {
-            if execute(&mut self.on.connection, "ROLLBACK").await.is_err() {
+            if execute(&mut self.on.connection, "ROLLBACK").await.is_err() && self.has_begun {
                 self.on.give_up();
             }
             return;
         }
-        let undone = async {
-            execute(&mut self.on.connection, "ROLLBACK TO one").await?;
-            execute(&mut self.on.connection, "RELEASE one").await
+        let undone = match execute(&mut self.on.connection, "ROLLBACK TO one").await {
+            Ok(()) => execute(&mut self.on.connection, "RELEASE one").await.is_ok(),
+            // There is no savepoint: it was never made, or all was undone by what failed.
+            Err(_) => !self.has_begun,
         };
-        if undone.await.is_err() && self.has_begun {
-            self.on.give_up();
-        } else {
+        if undone {
             // Those who have ended wait for the turn.
             *self.guard = Some(self.on);
+        } else {
+            self.on.give_up();
         }
     }
 }

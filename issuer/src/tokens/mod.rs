@@ -12,7 +12,8 @@ pub(crate) use audience::choose_audience;
 pub(crate) use mint::{claims_for_key, claims_for_person, sign, sign_unlisted};
 pub(crate) use presented::{Presented, check_presented, is_alive};
 pub(crate) use refresh_store::{
-    RefreshRow, consume_refresh, find_refresh, insert_refresh, mark_child_used, set_retry_answer,
+    RefreshRow, Standing, consume_refresh, consume_standing_refresh, find_refresh, insert_refresh,
+    mark_child_used, set_retry_answer,
 };
 pub(crate) use status::StatusLists;
 

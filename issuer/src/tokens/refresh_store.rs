@@ -15,13 +15,19 @@ const FIND: &str =
     retry_key, retry_answer FROM refresh_tokens WHERE hash = $1";
 const CONSUME: &str =
     "UPDATE refresh_tokens SET used_at = $2, retry_key = $3 WHERE hash = $1 AND used_at IS NULL";
+// Of a session, account and merchant that still are as they were found.
+const CONSUME_STANDING: &str =
+    "UPDATE refresh_tokens SET used_at = $2, retry_key = $3 WHERE hash = $1 AND used_at IS NULL AND EXISTS (
+    SELECT 1 FROM sessions s JOIN accounts a ON a.id = s.account_id JOIN merchants m ON m.id = a.merchant_id
+    WHERE s.sid = refresh_tokens.sid AND s.ended_at IS NULL AND s.seen_at = $4 AND s.generation = a.generation
+    AND a.disabled_at IS NULL AND m.disabled_at IS NULL AND m.version = $5)";
 const SET_ANSWER: &str = "UPDATE refresh_tokens SET retry_answer = $2 WHERE hash = $1";
 const CHILD_USED: &str = "UPDATE refresh_tokens SET child_used_at = $2, retry_answer = NULL WHERE hash = $1 AND child_used_at IS NULL";
 const DELETE_DEAD: &str = "DELETE FROM refresh_tokens WHERE hash IN
     (SELECT hash FROM refresh_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
 #[cfg(test)]
-const ALL: &[&str] = &[INSERT, FIND, CONSUME, SET_ANSWER, CHILD_USED, DELETE_DEAD];
+const ALL: &[&str] = &[INSERT, FIND, CONSUME, CONSUME_STANDING, SET_ANSWER, CHILD_USED, DELETE_DEAD];
 
 /// A refresh token's row.
 #[derive(Debug, Clone)]
@@ -125,6 +131,34 @@ pub(crate) async fn consume_refresh(
         .bind(hash.as_slice())
         .bind(now.0)
         .bind(retry_key.map(|key| key.to_vec()))
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+/// What of a session and its merchant must be as it was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing {
+    /// When the session was last seen.
+    pub(crate) seen_at: UnixMs,
+    /// The version of the merchant's settings.
+    pub(crate) merchant_version: i64,
+}
+
+/// Marks a live token used whose session stands; `false` when it does not, or not as it was found, or somebody else was faster.
+pub(crate) async fn consume_standing_refresh(
+    tx: &mut Tx,
+    hash: &[u8; 32],
+    retry_key: Option<[u8; 32]>,
+    standing: Standing,
+    now: UnixMs,
+) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(CONSUME_STANDING)
+        .bind(hash.as_slice())
+        .bind(now.0)
+        .bind(retry_key.map(|key| key.to_vec()))
+        .bind(standing.seen_at.0)
+        .bind(standing.merchant_version)
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))

@@ -11,12 +11,13 @@ use crate::audit::{Entry, audit_refusal};
 use crate::edges::find_edge;
 use crate::failure::Failure;
 use crate::keys::{open, seal};
-use crate::merchants::find_merchant;
+use crate::merchants::{Merchant, find_merchant};
 use crate::permissions::find_held;
 use crate::sessions::{Session, end_in, find_session, meet_at_refresh};
 use crate::storage::Tx;
 use crate::tokens::{
-    RefreshRow, claims_for_person, consume_refresh, find_refresh, mark_child_used, set_retry_answer, sign,
+    RefreshRow, Standing, claims_for_person, consume_refresh, consume_standing_refresh, find_refresh,
+    mark_child_used, set_retry_answer, sign,
 };
 use margrave_shared::error::ErrorCode;
 use margrave_shared::permission::Permission;
@@ -29,34 +30,52 @@ use std::collections::BTreeSet;
 
 const ACT: &str = "token.refresh";
 
+/// A token that was found, and what it hangs on.
+struct Found {
+    row: RefreshRow,
+    session: Session,
+    account: Account,
+    merchant: Option<Merchant>,
+}
+
+/// A token that is presented.
+struct Presented<'a> {
+    request: &'a TokenRequest<'a>,
+    token: &'a str,
+    hash: [u8; 32],
+    asked: BTreeSet<Permission>,
+    retry_key: Option<[u8; 32]>,
+    now: UnixMs,
+}
+
 pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<TokenResponse, Failure> {
     let client = request.public_client()?;
     let token = request.required("refresh_token")?;
-    let asked = request.scope()?;
-    let now = app.clock.now();
-    let hash = secret_hash(token);
-    let retry_key = request.caller.idempotency_key.as_deref().map(secret_hash);
+    let presented = Presented {
+        request,
+        token,
+        hash: secret_hash(token),
+        asked: request.scope()?,
+        retry_key: request.caller.idempotency_key.as_deref().map(secret_hash),
+        now: app.clock.now(),
+    };
+    let now = presented.now;
+    let is_presentable = |found: &Found| found.row.client_id.as_str() == client && found.row.expires_at > now;
+    // Nearly every token is live and stands: it is looked at before there is a transaction, which then is short.
+    let early = find(&mut app.db.glance().await?, &presented.hash).await?;
+    if let Some(found) = early.filter(is_presentable)
+        && let Some(answer) = rotate_standing(app, &presented, &found).await?
+    {
+        return Ok(answer);
+    }
 
     let mut tx = app.db.begin().await?;
-    let row = find_refresh(&mut tx, &hash).await?;
-    let Some(row) = row.filter(|row| row.client_id.as_str() == client && row.expires_at > now) else {
+    let Some(found) = find(&mut tx, &presented.hash).await?.filter(is_presentable) else {
         return refuse(app, tx, request, "unknown_refresh_token", None, now).await;
     };
-    let session = find_session(&mut tx, &row.sid).await?;
-    let session = session.ok_or(Failure::Internal("a refresh token has no session"))?;
-    let account = find_account(&mut tx, &session.account_id).await?;
-    let account = account.ok_or(Failure::Internal("a session has no account"))?;
-    let merchant = find_merchant(&mut tx, &account.merchant_id).await?;
-
-    // An edge speaks for the sessions of its own merchants only.
-    let seen = match (&request.caller.edge, &request.caller.session_seen) {
-        (Some(edge), Some(seen)) if seen.sid == row.sid => {
-            let edge = find_edge(&mut tx, edge).await?;
-            edge.filter(|edge| edge.serves(&session.merchant_id)).map(|_| seen.seen_at)
-        }
-        _ => None,
-    };
-    let met = meet_at_refresh(app, &mut tx, &session, seen, now).await?;
+    let Found { row, session, account, merchant } = &found;
+    let seen = seen_by_edge(&mut tx, request, session).await?;
+    let met = meet_at_refresh(app, &mut tx, session, seen, now).await?;
     // A session of an earlier generation is over even if its row was not seen when everything was ended: it may have
     // been opened in that very moment.
     let over = met.is_err()
@@ -65,6 +84,7 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
         || merchant.as_ref().is_none_or(|merchant| merchant.disabled_at.is_some());
     let family = if over { FamilyState::Over } else { FamilyState::Standing };
 
+    let Presented { hash, retry_key, .. } = presented;
     let mut verdict = decide(row.state, family, retry_key, now);
     // Two processes may both have read a live row: the compare-and-set decides who was first. The loser's use is
     // the second one, and so reuse.
@@ -77,10 +97,10 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
         };
     }
     match verdict {
-        Rotation::Refuse => refuse(app, tx, request, "session_over", Some((&session, &account)), now).await,
+        Rotation::Refuse => refuse(app, tx, request, "session_over", Some((session, account)), now).await,
         Rotation::Reuse => {
             end_in(app, &mut tx, &session.sid, Ending::Revoked, now).await?;
-            refuse(app, tx, request, "reuse", Some((&session, &account)), now).await
+            refuse(app, tx, request, "reuse", Some((session, account)), now).await
         }
         Rotation::RepeatAnswer => {
             // The loser of a race has read its row before the winner sealed the answer; it reads again.
@@ -88,55 +108,118 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
             let key = answer_key(token);
             let opened = sealed.and_then(|sealed| open(&key, "refresh answer", &sealed).ok());
             match opened.and_then(|plain| serde_json::from_slice(&plain).ok()) {
-                Some(answer) => Ok(answer),
+                Some(answer) => {
+                    // What was read here may wait for its commit.
+                    tx.commit().await?;
+                    Ok(answer)
+                }
                 None => refuse(app, tx, request, "no_answer_to_repeat", None, now).await,
             }
         }
-        Rotation::GiveChild => {
-            if let Some(parent) = &row.parent_hash {
-                mark_child_used(&mut tx, parent, now).await?;
-            }
-            let auth_age_s = now.seconds() - session.auth_time_s;
-            let mut scope = narrowed(&row.scope, &asked, auth_age_s);
-            // What the policy no longer names is gone; roles that were lost have ended the session.
-            let policy = merchant.as_ref().and_then(|merchant| merchant.settings.factor_policy.clone());
-            let policy = policy.unwrap_or_default();
-            if scope.iter().any(|permission| !policy.is_open_to(&BTreeSet::new(), permission)) {
-                let held = find_held(&mut tx, &account).await?;
-                scope.retain(|permission| policy.is_open_to(&held, permission));
-            }
-            if scope.is_empty() {
-                // The token stays unused. Its connection is given back first: the entry needs one.
-                drop(tx);
-                let failure = Failure::denied(ErrorCode::InvalidScope, "nothing_left");
-                return Err(audit_refusal(app, ACT, failure, request.caller).await);
-            }
-            let audience: Vec<String> = row.audience.split(' ').map(str::to_owned).collect();
-            let child = RefreshRow {
-                parent_hash: Some(hash.to_vec()),
-                state: TokenState::Live,
-                retry_answer: None,
-                ..row.clone()
-            };
-            let refresh_token = issue_refresh(app, &mut tx, &account, &child, now).await?;
-            let claims = claims_for_person(app, &account, &session, audience, scope, now);
-            let mut answer = sign(app, &mut tx, claims).await?;
-            answer.refresh_token = Some(refresh_token);
-            if retry_key.is_some() {
-                let plain = serde_json::to_vec(&answer).map_err(|_| Failure::Internal("an answer"))?;
-                let sealed = seal(&answer_key(token), "refresh answer", &plain, app.entropy.bytes());
-                set_retry_answer(&mut tx, &hash, &sealed).await?;
-            }
-            let entry = Entry::done(ACT)
-                .merchant(&account.merchant_id)
-                .actor(format!("account:{}", account.id))
-                .subject(format!("session:{}", session.sid))
-                .person(account.person());
-            app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
-            tx.commit().await?;
-            Ok(answer)
-        }
+        Rotation::GiveChild => give_child(app, tx, &presented, &found).await,
     }
+}
+
+async fn find(tx: &mut Tx, hash: &[u8; 32]) -> Result<Option<Found>, Failure> {
+    let Some(row) = find_refresh(tx, hash).await? else { return Ok(None) };
+    let session = find_session(tx, &row.sid).await?;
+    let session = session.ok_or(Failure::Internal("a refresh token has no session"))?;
+    let account = find_account(tx, &session.account_id).await?;
+    let account = account.ok_or(Failure::Internal("a session has no account"))?;
+    let merchant = find_merchant(tx, &account.merchant_id).await?;
+    Ok(Some(Found { row, session, account, merchant }))
+}
+
+/// Rotates a token that was found live and standing, if all that this hangs on still is as it was found; otherwise nothing has happened,
+/// and the token is to be judged.
+async fn rotate_standing(
+    app: &App,
+    presented: &Presented<'_>,
+    found: &Found,
+) -> Result<Option<TokenResponse>, Failure> {
+    let Presented { request, hash, retry_key, now, .. } = presented;
+    let Found { row, session, merchant: Some(merchant), .. } = found else { return Ok(None) };
+    if decide(row.state, FamilyState::Standing, *retry_key, *now) != Rotation::GiveChild {
+        return Ok(None);
+    }
+    let mut tx = app.db.begin().await?;
+    let standing = Standing { seen_at: session.seen_at, merchant_version: merchant.version };
+    if !consume_standing_refresh(&mut tx, hash, *retry_key, standing, *now).await? {
+        return Ok(None);
+    }
+    let seen = seen_by_edge(&mut tx, request, session).await?;
+    match meet_at_refresh(app, &mut tx, session, seen, *now).await? {
+        Ok(()) => give_child(app, tx, presented, found).await.map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+/// When an edge has last seen the session. An edge speaks for the sessions of its own merchants only.
+async fn seen_by_edge(
+    tx: &mut Tx,
+    request: &TokenRequest<'_>,
+    session: &Session,
+) -> Result<Option<UnixMs>, Failure> {
+    Ok(match (&request.caller.edge, &request.caller.session_seen) {
+        (Some(edge), Some(seen)) if seen.sid == session.sid => {
+            let edge = find_edge(tx, edge).await?;
+            edge.filter(|edge| edge.serves(&session.merchant_id)).map(|_| seen.seen_at)
+        }
+        _ => None,
+    })
+}
+
+/// Gives the next token of a family, whose parent was consumed in this transaction.
+async fn give_child(
+    app: &App,
+    mut tx: Tx,
+    presented: &Presented<'_>,
+    found: &Found,
+) -> Result<TokenResponse, Failure> {
+    let Presented { request, token, hash, asked, retry_key, now } = presented;
+    let (Found { row, session, account, merchant }, now) = (found, *now);
+    if let Some(parent) = &row.parent_hash {
+        mark_child_used(&mut tx, parent, now).await?;
+    }
+    let auth_age_s = now.seconds() - session.auth_time_s;
+    let mut scope = narrowed(&row.scope, asked, auth_age_s);
+    // What the policy no longer names is gone; roles that were lost have ended the session.
+    let policy = merchant.as_ref().and_then(|merchant| merchant.settings.factor_policy.clone());
+    let policy = policy.unwrap_or_default();
+    if scope.iter().any(|permission| !policy.is_open_to(&BTreeSet::new(), permission)) {
+        let held = find_held(&mut tx, account).await?;
+        scope.retain(|permission| policy.is_open_to(&held, permission));
+    }
+    if scope.is_empty() {
+        // The token stays unused. Its connection is given back first: the entry needs one.
+        drop(tx);
+        let failure = Failure::denied(ErrorCode::InvalidScope, "nothing_left");
+        return Err(audit_refusal(app, ACT, failure, request.caller).await);
+    }
+    let audience: Vec<String> = row.audience.split(' ').map(str::to_owned).collect();
+    let child = RefreshRow {
+        parent_hash: Some(hash.to_vec()),
+        state: TokenState::Live,
+        retry_answer: None,
+        ..row.clone()
+    };
+    let refresh_token = issue_refresh(app, &mut tx, account, &child, now).await?;
+    let claims = claims_for_person(app, account, session, audience, scope, now);
+    let mut answer = sign(app, &mut tx, claims).await?;
+    answer.refresh_token = Some(refresh_token);
+    if retry_key.is_some() {
+        let plain = serde_json::to_vec(&answer).map_err(|_| Failure::Internal("an answer"))?;
+        let sealed = seal(&answer_key(token), "refresh answer", &plain, app.entropy.bytes());
+        set_retry_answer(&mut tx, hash, &sealed).await?;
+    }
+    let entry = Entry::done(ACT)
+        .merchant(&account.merchant_id)
+        .actor(format!("account:{}", account.id))
+        .subject(format!("session:{}", session.sid))
+        .person(account.person());
+    app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
+    tx.commit().await?;
+    Ok(answer)
 }
 
 /// Only who presents the parent again can open the answer that is kept for a retry.

@@ -10,21 +10,22 @@ use crate::edges::{EdgeFacts, create_edge};
 use crate::factors::verify_credentials;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::merchants::{MerchantSettings, NewMerchant, create_merchant};
+use crate::merchants::{MerchantSettings, NewMerchant, create_merchant, find_merchant};
 use crate::merchants::{NewKey, create_key};
 use crate::permissions::{AccountRights, Giver, change_rights, create_role, delete_role};
-use crate::sessions::find_by_account;
-use crate::storage::Db;
+use crate::sessions::{find_by_account, find_session};
 use crate::storage::testing::{block_writers, dump, on_both_databases};
+use crate::storage::{Db, on_tx};
 use crate::sweeper::sweep;
 use crate::testing::{PASSWORD, World};
+use crate::tokens::{Standing, consume_standing_refresh, find_refresh};
 use margrave_shared::basic::Basic;
 use margrave_shared::form::Form;
 use margrave_shared::id::{AccountId, EdgeId, MerchantId, RequestId};
 use margrave_shared::login::Login;
 use margrave_shared::permission::parse_scope;
 use margrave_shared::role::RoleName;
-use margrave_shared::secret::SecretText;
+use margrave_shared::secret::{SecretText, secret_hash};
 use margrave_shared::session::SessionPolicy;
 use margrave_shared::token::opaque;
 use margrave_shared::wire::credentials::CredentialsRequest;
@@ -437,3 +438,32 @@ async fn to_another_merchant_somebody_is_nobody(db: Db) {
     log_in(&world).await;
 }
 on_both_databases!(elsewhere, super::to_another_merchant_somebody_is_nobody);
+
+async fn a_token_is_consumed_at_once_only_where_all_is_as_it_was_found(db: Db) {
+    let world = World::new(db).await;
+    let token = refresh_token(&log_in(&world).await).to_owned();
+    let (hash, now) = (secret_hash(&token), world.app.clock.now());
+    for (what, change, consumed) in [
+        ("nothing", "UPDATE sessions SET ended_at = NULL", true),
+        ("the session ended", "UPDATE sessions SET ended_at = 1, ending = 'revoked'", false),
+        ("the session was seen", "UPDATE sessions SET seen_at = seen_at + 1", false),
+        ("everything ended", "UPDATE accounts SET generation = generation + 1", false),
+        ("the account was disabled", "UPDATE accounts SET disabled_at = 1", false),
+        ("the merchant was disabled", "UPDATE merchants SET disabled_at = 1", false),
+        ("the merchant's rules changed", "UPDATE merchants SET version = version + 1", false),
+        ("it was used", "UPDATE refresh_tokens SET used_at = 1", false),
+        ("the session is forgotten", "UPDATE refresh_tokens SET sid = 'none'", false),
+    ] {
+        let mut tx = world.app.db.begin().await.unwrap();
+        let row = find_refresh(&mut tx, &hash).await.unwrap().unwrap();
+        let session = find_session(&mut tx, &row.sid).await.unwrap().unwrap();
+        let merchant = find_merchant(&mut tx, &session.merchant_id).await.unwrap().unwrap();
+        let standing = Standing { seen_at: session.seen_at, merchant_version: merchant.version };
+        on_tx!(&mut tx, c => sqlx::query(change).execute(c).await.map(|_| ())).unwrap();
+        let done = consume_standing_refresh(&mut tx, &hash, None, standing, now).await.unwrap();
+        assert_eq!(done, consumed, "{what}");
+    }
+    // None of it was committed.
+    refresh(&world, &world.app, &token, None).await.unwrap();
+}
+on_both_databases!(standing, super::a_token_is_consumed_at_once_only_where_all_is_as_it_was_found);

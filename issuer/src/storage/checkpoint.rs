@@ -1,0 +1,42 @@
+//! SQLite's checkpoints, beside the one who writes. To bring a write-ahead log of four megabytes into its database may take the disk half
+//! a second, and by itself SQLite has the writer do it, who holds up everybody. Another connection does it without (SQLite: "Write-Ahead
+//! Logging", section 3.4, `PASSIVE`); the writer does so by itself only when the log is many times longer.
+
+use super::{Db, StorageError};
+use std::time::Duration;
+
+/// Pages of the log at which the writer does it by itself: 128 MB.
+pub(super) const LONGEST_LOG_PAGES: &str = "32768";
+
+/// How often it is looked whether there is anything to do.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// So many transactions are worth it,
+const MANY: usize = 4_000;
+
+/// or any, after so many looks: ten seconds.
+const AT_LEAST_EVERY: usize = 40;
+
+/// Checkpoints until the process ends. On PostgreSQL there is nothing to do.
+pub(crate) async fn run(db: Db) {
+    let mut looks = 0;
+    let Db::Sqlite { writer, .. } = &db else { return };
+    loop {
+        tokio::time::sleep(EVERY).await;
+        looks += 1;
+        if writer.have_begun(if looks < AT_LEAST_EVERY { MANY } else { 1 }) {
+            looks = 0;
+            if let Err(error) = checkpoint(&db).await {
+                tracing::warn!(%error, "the write-ahead log grows");
+            }
+        }
+    }
+}
+
+async fn checkpoint(db: &Db) -> Result<(), StorageError> {
+    if let Db::Sqlite { readers, .. } = db {
+        let mut connection = readers.acquire().await?;
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut *connection).await?;
+    }
+    Ok(())
+}
