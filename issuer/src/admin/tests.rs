@@ -4,25 +4,32 @@
 //!
 //! It is long since the matrix and what goes beyond a row of it are one concept over the same few things that it makes.
 
-use crate::accounts::{NewAccount, create_account};
+use crate::accounts::{AccountSettings, NewAccount, create_account};
 use crate::app::App;
 use crate::applications::{Class, create_application};
 use crate::audit::{Filter, find_entries};
 use crate::edges::{EdgeFacts, create_edge};
+use crate::factors::verify_credentials;
 use crate::http::context::Caller;
+use crate::merchants::disable_merchant;
 use crate::merchants::{MerchantSettings, NewKey, NewMerchant, create_key, create_merchant, rotate_key};
-use crate::permissions::{Giver, create_role};
+use crate::oauth::exchange;
+use crate::permissions::{AccountRights, Giver, change_rights, create_role};
 use crate::router::{Serves, openapi_document, router};
 use crate::storage::testing::{columns, on_both_databases};
 use crate::storage::{Db, on_tx};
-use crate::testing::World;
+use crate::testing::{PASSWORD, World};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use ed25519_dalek::SigningKey;
-use margrave_shared::id::MerchantId;
+use margrave_shared::form::Form;
+use margrave_shared::id::{MerchantId, uuid_v4};
 use margrave_shared::permission::parse_scope;
 use margrave_shared::role::RoleName;
+use margrave_shared::secret::SecretText;
+use margrave_shared::wire::credentials::CredentialsRequest;
+use margrave_shared::wire::token::FACTORS_GRANT;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
@@ -57,6 +64,50 @@ async fn token(app: &App, router: &Router, merchant: &MerchantId, scope: &str) -
     let (status, answer) = send(router, request).await;
     assert_eq!(status, 200, "{answer}");
     answer["access_token"].as_str().unwrap().to_owned()
+}
+
+/// A token of a new person of a merchant who has a role with these permissions; their rights end before it is used, if `is_over`.
+async fn token_of_person(app: &App, merchant: &MerchantId, scope: &str, is_over: bool) -> String {
+    let caller = Caller::operator();
+    // Credentials do, so that the matrix is about rights and not about factors.
+    let rule = json!({ "any_of": [["credentials"]] });
+    let names =
+        ["read", "admin:read", "admin:write", "admin:*", "platform:read", "platform:write", "platform:*"];
+    let policy: BTreeMap<_, _> = names.into_iter().map(|name| (name, rule.clone())).collect();
+    let settings = json!({ "factor_policy": policy }).to_string();
+    let mut tx = app.db.begin().await.unwrap();
+    let sql = "UPDATE merchants SET settings = $1 WHERE id = $2";
+    on_tx!(&mut tx, c => sqlx::query(sql).bind(&settings).bind(merchant.as_str()).execute(c).await.map(|_| ()))
+        .unwrap();
+    let name = format!("p{}", uuid_v4(app.entropy.bytes()));
+    let application =
+        create_application(app, &mut tx, merchant, "App", Class::Web, "operator", &caller).await.unwrap();
+    let all = parse_scope("admin:* platform:*").unwrap();
+    let giver = Giver { actor: "operator", scope: &all, of_platform: true };
+    let role = RoleName::parse(&name).unwrap();
+    let permissions = parse_scope(scope).unwrap();
+    create_role(app, &mut tx, merchant, role.clone(), permissions, giver, &caller).await.unwrap();
+    tx.commit().await.unwrap();
+    let password = Some(SecretText::new(PASSWORD.to_owned()));
+    let new = NewAccount { username: name.clone(), password };
+    let account = create_account(app, merchant, new, "operator", &caller).await.unwrap();
+    let mut rights = AccountRights { roles: [role].into(), settings: AccountSettings::default() };
+    let changed = change_rights(app, &account.id, &rights, account.version, giver, &caller).await.unwrap();
+
+    let password = SecretText::new(PASSWORD.to_owned());
+    let request = CredentialsRequest { login: name, password, merchant_id: merchant.clone() };
+    let proven = verify_credentials(app, &request, &Caller::default()).await.unwrap().security_token;
+    let form = format!(
+        "grant_type={FACTORS_GRANT}&client_id={}&security_tokens={proven}&scope={scope}",
+        application.id
+    );
+    let answer = exchange(app, &Form::parse(form.as_bytes()).unwrap(), &Caller::default()).await.unwrap();
+    assert_eq!(parse_scope(&answer.scope).unwrap(), parse_scope(scope).unwrap());
+    if is_over {
+        rights.roles.clear();
+        change_rights(app, &account.id, &rights, changed.version, giver, &caller).await.unwrap();
+    }
+    answer.access_token
 }
 
 /// One new thing of every kind, by the names that stand in paths.
@@ -131,15 +182,21 @@ fn request(verb: &str, path: &str, token: Option<&str>, has_body: bool) -> Reque
     request.header("content-type", "application/json").body(body).unwrap()
 }
 
+/// Of whom a token was good before.
+const OVER: &str = "over";
+
+/// A role, its merchant, its token, whether it is a person's, whether it may: read own, write own, read foreign, write foreign, read and
+/// write the platform's.
+type Role<'a> = (&'static str, &'a MerchantId, Option<String>, bool, [bool; 6]);
+
 async fn every_role_on_every_route(db: Db) {
     let world = World::new(db).await;
     let app = &world.app;
     let router = router(Arc::clone(app), Serves::All);
     let platform = merchant(app, "Platform", true).await;
     let own = &world.merchant.id;
-    // (role, its merchant, its token, whether it may: read own, write own, read foreign, write foreign, read and write the platform's)
     let none = [false; 6];
-    let mut roles: Vec<(&str, &MerchantId, Option<String>, [bool; 6])> = vec![("nobody", own, None, none)];
+    let mut roles: Vec<Role<'_>> = vec![("nobody", own, None, false, none)];
     for (scope, merchant, may) in [
         ("read write register", own, none),
         ("admin:read", own, [true, false, false, false, false, false]),
@@ -150,8 +207,19 @@ async fn every_role_on_every_route(db: Db) {
         ("platform:read", &platform, [true, false, true, false, true, false]),
         ("platform:*", &platform, [true; 6]),
     ] {
-        roles.push((scope, merchant, Some(token(app, &router, merchant, scope).await), may));
+        roles.push((scope, merchant, Some(token(app, &router, merchant, scope).await), false, may));
+        roles.push((scope, merchant, Some(token_of_person(app, merchant, scope, false).await), true, may));
     }
+    // Rights that are over, of somebody and of everybody.
+    let gone = merchant(app, "Gone", false).await;
+    let ended = [
+        token_of_person(app, &platform, "platform:*", true).await,
+        token(app, &router, &gone, "admin:*").await,
+        token_of_person(app, &gone, "admin:*", false).await,
+    ];
+    disable_merchant(app, &gone, "operator", &Caller::operator()).await.unwrap();
+    // Nothing can be made at a merchant that is gone.
+    roles.extend(ended.into_iter().map(|token| (OVER, own, Some(token), false, none)));
     let document = openapi_document();
     let (mut calls, mut let_through, mut number) = (0, 0, 0);
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -162,9 +230,14 @@ async fn every_role_on_every_route(db: Db) {
             let of_platform = operation["x-realm"] == "platform";
             assert!(permission.starts_with(if of_platform { "platform:" } else { "admin:" }), "{path}");
             let has_body = operation.get("requestBody").is_some();
-            for (role, home, token, may) in &roles {
+            // Whoever is let through ends every person's token.
+            let ends_sessions = path.ends_with("/merchants/{merchant}/sessions");
+            for (role, home, token, is_person, may) in &mut roles {
                 for foreign in [false, true] {
                     number += 1;
+                    if *is_person && ends_sessions {
+                        *token = Some(token_of_person(app, home, role, false).await);
+                    }
                     let target =
                         if foreign { merchant(app, "Foreign", false).await } else { (*home).clone() };
                     let things = things(app, &target, number).await;
@@ -197,24 +270,28 @@ async fn every_role_on_every_route(db: Db) {
                             assert_eq!(answer["code"], "invalid_field", "{what}");
                         }
                     } else {
-                        let expected: &[u16] = match (token, of_platform || !foreign) {
-                            (None, _) => &[401],
-                            (Some(_), true) => &[403],
+                        let is_known = token.is_some() && *role != OVER;
+                        let expected: &[u16] = match of_platform || !foreign {
+                            _ if !is_known => &[401],
+                            true => &[403],
                             // To whom may not look a foreign merchant is not there.
-                            (Some(_), false) => &[404],
+                            false => &[404],
                         };
                         // With rights over the platform everything is there, and what is not permitted is said.
                         let seen = may[4] && foreign && status == 403;
                         assert!(expected.contains(&status.as_u16()) || seen, "{what}");
                         assert_eq!(state(&app.db).await, before, "{what}");
-                        let expected = audited + i64::from(token.is_some());
+                        let expected = audited + i64::from(is_known);
                         assert_eq!(refusals(app).await, expected, "{what}: it stands in the audit");
                     }
                 }
             }
+            for (role, home, token, ..) in roles.iter_mut().filter(|role| role.3 && ends_sessions) {
+                *token = Some(token_of_person(app, home, role, false).await);
+            }
         }
     }
-    assert!(calls > 700 && let_through > 150, "{calls} calls, {let_through} let through");
+    assert!(calls > 1_400 && let_through > 300, "{calls} calls, {let_through} let through");
 }
 on_both_databases!(matrix, super::every_role_on_every_route);
 

@@ -16,8 +16,8 @@ const SMALL: Size = Size { accounts: 1_000, tokens: 5_000 };
 const LARGE: Size = Size { accounts: 1_000_000, tokens: 5_000_000 };
 
 /// How many logins each has for every second of a round, and how often what each of them opened is refreshed and introspected.
-const LOGINS: usize = 4;
-const CALLS: usize = 5;
+const LOGINS: usize = 8;
+const CALLS: usize = 10;
 
 /// How much there is.
 #[derive(Debug, Clone, Copy)]

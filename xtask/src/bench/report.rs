@@ -164,7 +164,7 @@ impl Report {
             }
         }
         text.push_str(
-            "\nNot measured yet: B11; rauthy as a peer, which no registry has; hono's jwk middleware, \
+            "\nNot measured yet: rauthy as a peer, which no registry has; hono's jwk middleware, \
              which takes no `at+jwt`.\n",
         );
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
