@@ -33,6 +33,7 @@ use margrave_shared::wire::token::FACTORS_GRANT;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use tower::ServiceExt as _;
 
@@ -148,24 +149,26 @@ async fn things(app: &App, merchant: &MerchantId, number: usize) -> BTreeMap<&'s
 }
 
 /// How many rows there are in every table but the audit's and the feed's, and the versions of what has one.
-async fn state(db: &Db) -> Vec<(String, i64)> {
-    let mut state = Vec::new();
-    let mut tx = db.read().await.unwrap();
+async fn state(db: &Db) -> Vec<(String, String)> {
+    let mut sums = BTreeMap::<String, String>::new();
     for column in columns(db).await {
         let (table, name) = column.trim_end_matches(" NOT NULL").split_once('.').unwrap();
         if table.starts_with("audit") {
             continue;
         }
-        let sql = match name {
-            "version" | "generation" | "device_generation" | "disabled_at" | "revoked_at" | "ended_at"
-            | "expires_at" => {
-                format!("SELECT CAST(COALESCE(SUM({name}), 0) AS BIGINT) + COUNT(*) FROM {table}")
-            }
-            _ => format!("SELECT COUNT(*) FROM {table}"),
-        };
-        let sum: i64 =
-            on_tx!(&mut tx, c => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(c).await).unwrap();
-        state.push((column, sum));
+        let sums = sums.entry(table.to_owned()).or_insert_with(|| "CAST(COUNT(*) AS TEXT)".to_owned());
+        if let "version" | "generation" | "device_generation" | "disabled_at" | "revoked_at" | "ended_at"
+        | "expires_at" = name
+        {
+            write!(sums, " || ' ' || CAST(COALESCE(SUM({name}), 0) + COUNT({name}) AS TEXT)").unwrap();
+        }
+    }
+    let mut state = Vec::new();
+    let mut tx = db.read().await.unwrap();
+    for (table, sums) in sums {
+        let sql = format!("SELECT {sums} FROM {table}");
+        let sum = on_tx!(&mut tx, c => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(c).await).unwrap();
+        state.push((table, sum));
     }
     state
 }

@@ -34,9 +34,26 @@ pub(crate) async fn meet_at_refresh(
     seen_by_edge: Option<UnixMs>,
     now: UnixMs,
 ) -> Result<Result<(), Ending>, Failure> {
-    // An edge cannot have seen the future.
-    let seen = seen_by_edge.map_or(session.seen_at, |at| at.min(now).max(session.seen_at));
-    judge(app, tx, session, seen, Contact::Question, now).await
+    judge(app, tx, session, seen_at_refresh(session, seen_by_edge, now), Contact::Question, now).await
+}
+
+/// Whether a session lives at a refresh and nothing of it is to be written.
+pub(crate) fn lives_as_it_is(session: &Session, seen_by_edge: Option<UnixMs>, now: UnixMs) -> bool {
+    let mut row = session.row();
+    row.touched_at = seen_at_refresh(session, seen_by_edge, now);
+    match decide(Some(row), session.limits, session.started_at, Contact::Question, now) {
+        SessionVerdict::Alive { row, .. } => !is_worth_writing(session, row.touched_at),
+        SessionVerdict::Ended { .. } => false,
+    }
+}
+
+/// An edge cannot have seen the future.
+fn seen_at_refresh(session: &Session, seen_by_edge: Option<UnixMs>, now: UnixMs) -> UnixMs {
+    seen_by_edge.map_or(session.seen_at, |at| at.min(now).max(session.seen_at))
+}
+
+fn is_worth_writing(session: &Session, seen_at: UnixMs) -> bool {
+    seen_at.since(session.seen_at) > touch_window_ms(session.limits.idle_s, TOUCH_S)
 }
 
 async fn judge(
@@ -51,8 +68,7 @@ async fn judge(
     row.touched_at = seen_at;
     match decide(Some(row), session.limits, session.started_at, contact, now) {
         SessionVerdict::Alive { row, .. } => {
-            let window_ms = touch_window_ms(session.limits.idle_s, TOUCH_S);
-            if row.touched_at.since(session.seen_at) > window_ms {
+            if is_worth_writing(session, row.touched_at) {
                 store::update_seen(tx, &session.sid, row.touched_at).await?;
             }
             Ok(Ok(()))

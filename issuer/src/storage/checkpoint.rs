@@ -8,11 +8,17 @@ use std::time::Duration;
 /// Pages of the log at which the writer does it by itself: 128 MB.
 pub(super) const LONGEST_LOG_PAGES: &str = "32768";
 
+/// What is left of the log when it begins anew.
+pub(super) const KEPT_LOG_BYTES: &str = "4194304";
+
+/// Pages of a log that somebody keeps from being brought in, by reading for long.
+const TOO_LONG_PAGES: i64 = 4 * 32_768;
+
 /// How often it is looked whether there is anything to do.
 const EVERY: Duration = Duration::from_millis(250);
 
 /// So many transactions are worth it,
-const MANY: usize = 4_000;
+const MANY: usize = 2_000;
 
 /// or any, after so many looks: ten seconds.
 const AT_LEAST_EVERY: usize = 40;
@@ -36,7 +42,11 @@ pub(crate) async fn run(db: Db) {
 async fn checkpoint(db: &Db) -> Result<(), StorageError> {
     if let Db::Sqlite { readers, .. } = db {
         let mut connection = readers.acquire().await?;
-        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut *connection).await?;
+        let (_, pages, _): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut *connection).await?;
+        if pages > TOO_LONG_PAGES {
+            tracing::warn!(pages, "the write-ahead log cannot be brought in: who reads for so long?");
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! One handle for both databases, and the macro that runs one statement on either.
 
 use super::StorageError;
-use super::checkpoint::LONGEST_LOG_PAGES;
+use super::checkpoint::{KEPT_LOG_BYTES, LONGEST_LOG_PAGES};
 use super::sqlite_writer::{Length, Writer, Writing};
 use crate::clock::Stopwatch;
 use crate::metrics;
@@ -186,6 +186,8 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .pragma("wal_autocheckpoint", LONGEST_LOG_PAGES)
+            // Nor is it left in a log that was longer once.
+            .pragma("journal_size_limit", KEPT_LOG_BYTES)
             // What is erased is not left in free pages.
             .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_TIMEOUT);

@@ -20,7 +20,7 @@ const CONSUME_STANDING: &str =
     "UPDATE refresh_tokens SET used_at = $2, retry_key = $3 WHERE hash = $1 AND used_at IS NULL AND EXISTS (
     SELECT 1 FROM sessions s JOIN accounts a ON a.id = s.account_id JOIN merchants m ON m.id = a.merchant_id
     WHERE s.sid = refresh_tokens.sid AND s.ended_at IS NULL AND s.seen_at = $4 AND s.generation = a.generation
-    AND a.disabled_at IS NULL AND m.disabled_at IS NULL AND m.version = $5)";
+    AND a.disabled_at IS NULL AND a.version = $5 AND m.disabled_at IS NULL AND m.version = $6)";
 const SET_ANSWER: &str = "UPDATE refresh_tokens SET retry_answer = $2 WHERE hash = $1";
 const CHILD_USED: &str = "UPDATE refresh_tokens SET child_used_at = $2, retry_answer = NULL WHERE hash = $1 AND child_used_at IS NULL";
 const DELETE_DEAD: &str = "DELETE FROM refresh_tokens WHERE hash IN
@@ -136,11 +136,13 @@ pub(crate) async fn consume_refresh(
         .map(|done| done.rows_affected() == 1))
 }
 
-/// What of a session and its merchant must be as it was found.
+/// What of a session, its account and its merchant must be as it was found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Standing {
     /// When the session was last seen.
     pub(crate) seen_at: UnixMs,
+    /// The version of the account's settings.
+    pub(crate) account_version: i64,
     /// The version of the merchant's settings.
     pub(crate) merchant_version: i64,
 }
@@ -158,6 +160,7 @@ pub(crate) async fn consume_standing_refresh(
         .bind(now.0)
         .bind(retry_key.map(|key| key.to_vec()))
         .bind(standing.seen_at.0)
+        .bind(standing.account_version)
         .bind(standing.merchant_version)
         .execute(c)
         .await

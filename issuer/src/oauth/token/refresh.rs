@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::keys::{open, seal};
 use crate::merchants::{Merchant, find_merchant};
 use crate::permissions::find_held;
-use crate::sessions::{Session, end_in, find_session, meet_at_refresh};
+use crate::sessions::{Session, end_in, find_session, lives_as_it_is, meet_at_refresh};
 use crate::storage::Tx;
 use crate::tokens::{
     RefreshRow, Standing, claims_for_person, consume_refresh, consume_standing_refresh, find_refresh,
@@ -51,7 +51,7 @@ struct Presented<'a> {
 pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<TokenResponse, Failure> {
     let client = request.public_client()?;
     let token = request.required("refresh_token")?;
-    let presented = Presented {
+    let mut presented = Presented {
         request,
         token,
         hash: secret_hash(token),
@@ -59,18 +59,17 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
         retry_key: request.caller.idempotency_key.as_deref().map(secret_hash),
         now: app.clock.now(),
     };
-    let now = presented.now;
-    let is_presentable = |found: &Found| found.row.client_id.as_str() == client && found.row.expires_at > now;
     // Nearly every token is live and stands: it is looked at before there is a transaction, which then is short.
-    let early = find(&mut app.db.glance().await?, &presented.hash).await?;
-    if let Some(found) = early.filter(is_presentable)
+    if let Some(found) = find_living(app, &presented, client).await?
         && let Some(answer) = rotate_standing(app, &presented, &found).await?
     {
         return Ok(answer);
     }
 
     let mut tx = app.db.begin().await?;
-    let Some(found) = find(&mut tx, &presented.hash).await?.filter(is_presentable) else {
+    let now = app.clock.now();
+    presented.now = now;
+    let Some(found) = find(&mut tx, &presented, client).await? else {
         return refuse(app, tx, request, "unknown_refresh_token", None, now).await;
     };
     let Found { row, session, account, merchant } = &found;
@@ -120,14 +119,27 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Token
     }
 }
 
-async fn find(tx: &mut Tx, hash: &[u8; 32]) -> Result<Option<Found>, Failure> {
-    let Some(row) = find_refresh(tx, hash).await? else { return Ok(None) };
+/// A token that its client may present, with what it hangs on.
+async fn find(tx: &mut Tx, presented: &Presented<'_>, client: &str) -> Result<Option<Found>, Failure> {
+    let row = find_refresh(tx, &presented.hash).await?;
+    let Some(row) = row.filter(|row| row.client_id.as_str() == client && row.expires_at > presented.now)
+    else {
+        return Ok(None);
+    };
     let session = find_session(tx, &row.sid).await?;
     let session = session.ok_or(Failure::Internal("a refresh token has no session"))?;
     let account = find_account(tx, &session.account_id).await?;
     let account = account.ok_or(Failure::Internal("a session has no account"))?;
     let merchant = find_merchant(tx, &account.merchant_id).await?;
     Ok(Some(Found { row, session, account, merchant }))
+}
+
+/// A token whose session lives, and of which nothing is to be written first; looked at without a transaction.
+async fn find_living(app: &App, presented: &Presented<'_>, client: &str) -> Result<Option<Found>, Failure> {
+    let mut tx = app.db.glance().await?;
+    let Some(found) = find(&mut tx, presented, client).await? else { return Ok(None) };
+    let seen = seen_by_edge(&mut tx, presented.request, &found.session).await?;
+    Ok(lives_as_it_is(&found.session, seen, presented.now).then_some(found))
 }
 
 /// Rotates a token that was found live and standing, if all that this hangs on still is as it was found; otherwise nothing has happened,
@@ -137,21 +149,21 @@ async fn rotate_standing(
     presented: &Presented<'_>,
     found: &Found,
 ) -> Result<Option<TokenResponse>, Failure> {
-    let Presented { request, hash, retry_key, now, .. } = presented;
-    let Found { row, session, merchant: Some(merchant), .. } = found else { return Ok(None) };
+    let Presented { hash, retry_key, now, .. } = presented;
+    let Found { row, session, account, merchant: Some(merchant) } = found else { return Ok(None) };
     if decide(row.state, FamilyState::Standing, *retry_key, *now) != Rotation::GiveChild {
         return Ok(None);
     }
     let mut tx = app.db.begin().await?;
-    let standing = Standing { seen_at: session.seen_at, merchant_version: merchant.version };
+    let standing = Standing {
+        seen_at: session.seen_at,
+        account_version: account.version,
+        merchant_version: merchant.version,
+    };
     if !consume_standing_refresh(&mut tx, hash, *retry_key, standing, *now).await? {
         return Ok(None);
     }
-    let seen = seen_by_edge(&mut tx, request, session).await?;
-    match meet_at_refresh(app, &mut tx, session, seen, *now).await? {
-        Ok(()) => give_child(app, tx, presented, found).await.map(Some),
-        Err(_) => Ok(None),
-    }
+    give_child(app, tx, presented, found).await.map(Some)
 }
 
 /// When an edge has last seen the session. An edge speaks for the sessions of its own merchants only.

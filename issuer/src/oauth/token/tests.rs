@@ -2,7 +2,7 @@
 //! with the same few helpers.
 
 use super::{FACTORS_GRANT, TokenRequest, grant_alone};
-use crate::accounts::{AccountSettings, find_by_login, raise_generation, update_settings};
+use crate::accounts::{AccountSettings, find_account, find_by_login, raise_generation, update_settings};
 use crate::admin::end_merchant_sessions;
 use crate::app::App;
 use crate::audit::{Filter, find_entries};
@@ -449,6 +449,7 @@ async fn a_token_is_consumed_at_once_only_where_all_is_as_it_was_found(db: Db) {
         ("the session was seen", "UPDATE sessions SET seen_at = seen_at + 1", false),
         ("everything ended", "UPDATE accounts SET generation = generation + 1", false),
         ("the account was disabled", "UPDATE accounts SET disabled_at = 1", false),
+        ("the account's rights changed", "UPDATE accounts SET version = version + 1", false),
         ("the merchant was disabled", "UPDATE merchants SET disabled_at = 1", false),
         ("the merchant's rules changed", "UPDATE merchants SET version = version + 1", false),
         ("it was used", "UPDATE refresh_tokens SET used_at = 1", false),
@@ -458,7 +459,12 @@ async fn a_token_is_consumed_at_once_only_where_all_is_as_it_was_found(db: Db) {
         let row = find_refresh(&mut tx, &hash).await.unwrap().unwrap();
         let session = find_session(&mut tx, &row.sid).await.unwrap().unwrap();
         let merchant = find_merchant(&mut tx, &session.merchant_id).await.unwrap().unwrap();
-        let standing = Standing { seen_at: session.seen_at, merchant_version: merchant.version };
+        let account = find_account(&mut tx, &session.account_id).await.unwrap().unwrap();
+        let standing = Standing {
+            seen_at: session.seen_at,
+            account_version: account.version,
+            merchant_version: merchant.version,
+        };
         on_tx!(&mut tx, c => sqlx::query(change).execute(c).await.map(|_| ())).unwrap();
         let done = consume_standing_refresh(&mut tx, &hash, None, standing, now).await.unwrap();
         assert_eq!(done, consumed, "{what}");
