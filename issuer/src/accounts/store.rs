@@ -1,4 +1,5 @@
-//! The accounts' SQL.
+//! The accounts' SQL. It is long since an account is found in several ways and changed in many, by one list of columns and one
+//! conversion of its row.
 
 use super::{Account, AccountSettings};
 use crate::storage::{StorageError, Tx, on_tx};

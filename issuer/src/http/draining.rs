@@ -38,8 +38,7 @@ impl Draining {
         *self.0.borrow() >= Stage::Leaving
     }
 
-    /// Goes through all stages; back when no more requests are taken than those that run, whose ends
-    /// [`Self::closing`] lets come.
+    /// Goes through all stages. Afterwards no request is taken any more; those that run go on.
     pub(crate) async fn stop(&self) {
         self.0.send_replace(Stage::Leaving);
         tokio::time::sleep(LEAVING).await;

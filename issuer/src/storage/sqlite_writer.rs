@@ -3,6 +3,8 @@
 //!
 //! Whoever has ended waits for the turn again, behind those; with the turn, they commit what has ended, and all hear of it. Nobody is
 //! told of success before the commit, and a transaction that is dropped undoes itself alone.
+//!
+//! Nearly half of the file are tests of who ends, gives up, fails or goes away while others wait.
 
 use super::StorageError;
 use futures_util::TryStreamExt as _;
