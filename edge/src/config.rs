@@ -6,8 +6,9 @@
 use crate::origins::{OriginConfig, Origins, authority};
 use crate::{log, state};
 use ed25519_dalek::SigningKey;
-use margrave_shared::device::DeviceKey;
+use margrave_shared::device::DeviceKeys;
 use margrave_shared::id::{EdgeId, MerchantId};
+use margrave_shared::limiter::LimiterKeys;
 use margrave_shared::limiter::limits::{LimitSettings, Limits};
 use margrave_shared::route_policy::RouteConfig;
 use margrave_shared::route_table::RouteTable;
@@ -240,14 +241,14 @@ pub(crate) struct EdgeConfig {
     pub(crate) routes: RouteTable,
     /// Signs requests to the issuer.
     pub(crate) signing_key: SigningKey,
-    /// Hashes what the limiter counts by.
-    pub(crate) limiter_key: SecretKey,
+    /// Hash what the limiter counts by.
+    pub(crate) limiter_keys: LimiterKeys,
     /// Which requests have a line in the log.
     pub(crate) logged: LoggedRequests,
     /// Who may read the metrics; nobody where it is not set.
     pub(crate) metrics_key: Option<SecretText>,
-    /// Signs device tokens.
-    pub(crate) device_key: DeviceKey,
+    /// Sign device tokens.
+    pub(crate) device_keys: DeviceKeys,
     /// What gates and the state process know each other by; nothing where one process is all.
     pub(crate) state_keys: Option<StateKeys>,
     /// How long a gate goes on trying to reach the state process, in milliseconds.
@@ -373,19 +374,8 @@ impl EdgeConfig {
                     .push(format!("a route leads to the origin `{name}`, and there is no [origins.{name}]"));
             }
         }
-        let mut key = |name: &str, text: Option<&str>| match text.map(SecretKey::parse) {
-            Some(Ok(key)) => Some(key),
-            Some(Err(error)) => {
-                problems.push(format!("the secret {name}: {error}"));
-                None
-            }
-            None => {
-                problems.push(format!("the secret {name} is not set"));
-                None
-            }
-        };
-        let signing_key = key("EDGE_SIGNING_KEY", secret("EDGE_SIGNING_KEY").as_deref());
-        let limiter_key = key("LIMITER_KEY", secret("LIMITER_KEY").as_deref());
+        let signing_key = required("EDGE_SIGNING_KEY", secret, SecretKey::parse, &mut problems);
+        let limiter_keys = required("LIMITER_KEY", secret, LimiterKeys::parse, &mut problems);
 
         let metrics_key = secret("METRICS_KEY").map(|key| key.trim().to_owned());
         if metrics_key.as_ref().is_some_and(|key| key.len() < LEAST_METRICS_KEY) {
@@ -395,21 +385,20 @@ impl EdgeConfig {
         let state_keys = secret("STATE_KEY").and_then(|text| {
             StateKeys::parse(&text).map_err(|bad| problems.push(format!("the secret STATE_KEY: {bad}"))).ok()
         });
-        let state_keys = state_keys.zip(limiter_key.as_ref()).map(|(keys, limiter_key)| {
+        let state_keys = state_keys.zip(limiter_keys.as_ref()).map(|(keys, limiter_keys)| {
             let objects: &[u8] = match file.session.objects {
                 AccountObjects::Each => b"each",
                 AccountObjects::Shared => b"shared",
             };
-            let counts_by = limiter_key.derive("state");
-            keys.agreeing_on(&[counts_by.bytes(), objects, file.edge_id.as_bytes(), file.issuer.as_bytes()])
+            keys.agreeing_on(limiter_keys, &[objects, file.edge_id.as_bytes(), file.issuer.as_bytes()])
         });
 
-        match (client_address, origins, (limits, edge_id, routes), (signing_key, limiter_key)) {
+        match (client_address, origins, (limits, edge_id, routes), (signing_key, limiter_keys)) {
             (
                 Some(client_address),
                 Some(origins),
                 (Some(limits), Some(edge_id), Some(routes)),
-                (Some(signing_key), Some(limiter_key)),
+                (Some(signing_key), Some(limiter_keys)),
             ) if problems.is_empty() => Ok(Self {
                 issuer: file.issuer,
                 issuer_url: file.issuer_url,
@@ -428,14 +417,28 @@ impl EdgeConfig {
                 signing_key: SigningKey::from_bytes(signing_key.bytes()),
                 logged: file.log.requests,
                 metrics_key: metrics_key.map(SecretText::new),
-                device_key: DeviceKey::of(&limiter_key),
+                device_keys: DeviceKeys::of(&limiter_keys),
                 state_keys,
                 state_wait_ms: file.state.wait_ms,
-                limiter_key,
+                limiter_keys,
             }),
             _ => Err(problems),
         }
     }
+}
+
+/// Reads a secret that has to be there; nothing, and what is wrong in `problems`, where it cannot be used.
+fn required<K, E: std::fmt::Display>(
+    name: &str,
+    secret: &dyn Fn(&str) -> Option<String>,
+    parse: impl FnOnce(&str) -> Result<K, E>,
+    problems: &mut Vec<String>,
+) -> Option<K> {
+    let Some(text) = secret(name) else {
+        problems.push(format!("the secret {name} is not set"));
+        return None;
+    };
+    parse(&text).map_err(|error| problems.push(format!("the secret {name}: {error}"))).ok()
 }
 
 /// What the shipped file says in place of what only the operator knows.

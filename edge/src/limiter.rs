@@ -7,14 +7,14 @@ use crate::refusals;
 use crate::respond::Refused;
 use crate::spraying;
 use crate::state::{self, Repeatable};
-use margrave_shared::device::{ATTEMPTS_OF_ALL, Device};
+use margrave_shared::device::{ATTEMPTS_OF_ALL, Device, DeviceNames};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::MerchantId;
 use margrave_shared::limiter::Limit;
-use margrave_shared::limiter::drawing::{self, Buckets, Draw, Keeper, Refusal};
+use margrave_shared::limiter::drawing::{self, Buckets, Draw, Keeper, Refusal, take_under_each};
 use margrave_shared::limiter::gcra::Empty;
 use margrave_shared::limiter::limits::all_outcomes;
-use margrave_shared::limiter::pair::{Act, Counting};
+use margrave_shared::limiter::pair::{Act, Counting, Pair};
 use margrave_shared::limiter::rule::{BucketKind, Outcome};
 use margrave_shared::wire::state_call::{ObjectKind, StateCall};
 use std::net::IpAddr;
@@ -24,14 +24,14 @@ use worker::Env;
 #[derive(Debug, Default)]
 pub(crate) struct Attempt {
     taken: Vec<Draw>,
-    /// The known device that it counts as one of.
-    device: Option<DeviceQuery>,
+    /// Of the known device that it counts as one of.
+    of_device: Vec<(Draw, DeviceQuery)>,
 }
 
 impl Attempt {
     /// Whether it counts as one of a known device.
     pub(crate) const fn is_by_known_device(&self) -> bool {
-        self.device.is_some()
+        !self.of_device.is_empty()
     }
 }
 
@@ -74,8 +74,10 @@ struct Objects<'a> {
 impl Keeper for Objects<'_> {
     type Failed = ();
 
-    async fn apply(&mut self, draw: &Draw, act: Act) -> Result<(), Refusal<()>> {
-        admitted(ask(self.env, &BucketQuery { act, draw: *draw, device: None }).await).map(drop)
+    async fn apply(&mut self, draw: &Draw, act: Act, at_most: Pair) -> Result<Pair, Refusal<()>> {
+        let query = BucketQuery { act, draw: *draw, at_most: vec![at_most], device: None };
+        let answer = admitted(ask(self.env, &query).await)?;
+        Ok(answer.held().next().unwrap_or(Pair::FULL))
     }
 
     fn is_suspected(&self, merchant: &MerchantId) -> bool {
@@ -89,21 +91,24 @@ impl Keeper for Objects<'_> {
 
 impl<'a> Objects<'a> {
     const fn buckets(&self) -> Buckets<'a> {
-        Buckets { limits: &self.config.limits, key: &self.config.limiter_key, client: self.client }
+        Buckets { limits: &self.config.limits, keys: &self.config.limiter_keys, client: self.client }
     }
 
-    /// The bucket of a known device.
-    fn of_device(&self, device: &Device) -> (Draw, DeviceQuery) {
-        let (keys, limits) = (&self.config.device_key, &self.config.limits);
-        let account = DeviceQuery {
-            account: keys.account(&device.account),
-            generation: device.generation,
-            attempts_of_all: ATTEMPTS_OF_ALL,
-        };
+    /// The bucket of a known device, under each key.
+    fn of_device(&self, device: &Device) -> Vec<(Draw, DeviceQuery)> {
+        let limits = &self.config.limits;
         // As many right ones as an address may have.
         let all = Limit { attempts: all_outcomes(limits.address).attempts, ..limits.device };
         let counting = Counting { limit: limits.device, tight: None, all: Some(all) };
-        (Draw { kind: BucketKind::Device, key: keys.bucket(device), counting }, account)
+        let of_names = |names: DeviceNames| {
+            let account = DeviceQuery {
+                account: names.account,
+                generation: device.generation,
+                attempts_of_all: ATTEMPTS_OF_ALL,
+            };
+            (Draw { kind: BucketKind::Device, key: names.device, counting }, account)
+        };
+        self.config.device_keys.names(device).map(of_names).collect()
     }
 
     async fn draw(&mut self, aim: Aim<'_>, attempt: &mut Attempt) -> Result<(), Refusal<()>> {
@@ -128,13 +133,17 @@ impl<'a> Objects<'a> {
     /// Draws from a known device's own bucket: what strangers do to the login and to the address is nothing to it. Gives
     /// whether the device is still known.
     async fn by_device(&mut self, device: &Device, attempt: &mut Attempt) -> Result<bool, Refusal<()>> {
-        let (draw, account) = self.of_device(device);
-        let query = BucketQuery { act: Act::Take, draw, device: Some(account) };
-        if admitted(ask(self.env, &query).await)?.forgotten {
-            return Ok(false);
+        let mut held = Vec::new();
+        for (draw, account) in self.of_device(device) {
+            let query = BucketQuery { act: Act::Take, draw, at_most: held, device: Some(account) };
+            let answer = admitted(ask(self.env, &query).await)?;
+            if answer.forgotten {
+                undo(self.env, core::mem::take(attempt), Act::Untake).await;
+                return Ok(false);
+            }
+            attempt.of_device.push((draw, account));
+            held = answer.held().collect();
         }
-        attempt.taken.push(draw);
-        attempt.device = Some(account);
         Ok(true)
     }
 
@@ -145,15 +154,13 @@ impl<'a> Objects<'a> {
         let by_address = drawing::draw(self, &buckets.of(drawing::Aim::Factors), &mut attempt.taken).await;
         let Err(Refusal::Empty(empty)) = by_address else { return by_address };
         for device in devices {
-            let draw =
-                buckets.bucket(BucketKind::ExchangeAccount, device.account.as_str(), buckets.limits.exchange);
-            match self.apply(&draw, Act::Take).await {
-                Ok(()) => {
-                    attempt.taken.push(draw);
-                    return Ok(());
-                }
+            // The address, or the device before, may have been drawn from under one key and have none left under the other.
+            undo(self.env, core::mem::take(attempt), Act::Untake).await;
+            let account = device.account.as_str();
+            let draws = buckets.bucket(BucketKind::ExchangeAccount, account, buckets.limits.exchange);
+            match take_under_each(self, &draws, &mut attempt.taken).await {
                 Err(Refusal::Empty(_)) => {}
-                Err(Refusal::Failed(())) => return Err(Refusal::Failed(())),
+                done => return done,
             }
         }
         Err(Refusal::Empty(empty))
@@ -169,17 +176,16 @@ impl<'a> Objects<'a> {
     ) -> Result<(), Refusal<()>> {
         let buckets = self.buckets();
         let bucket = |kind, value: &str| {
-            let mut draw = buckets.bucket(kind, &format!("{route} {value}"), limit);
-            draw.counting.all = None;
-            draw
+            let mut draws = buckets.bucket(kind, &format!("{route} {value}"), limit);
+            for draw in &mut draws {
+                draw.counting.all = None;
+            }
+            draws
         };
-        let by_address = bucket(BucketKind::RouteAddress, &buckets.address());
-        let by_subject = subject.map(|subject| bucket(BucketKind::RouteAccount, subject));
-        for draw in core::iter::once(by_address).chain(by_subject) {
-            self.apply(&draw, Act::Take).await?;
-            attempt.taken.push(draw);
-        }
-        Ok(())
+        take_under_each(self, &bucket(BucketKind::RouteAddress, &buckets.address()), &mut attempt.taken)
+            .await?;
+        let Some(subject) = subject else { return Ok(()) };
+        take_under_each(self, &bucket(BucketKind::RouteAccount, subject), &mut attempt.taken).await
     }
 }
 
@@ -217,9 +223,10 @@ pub(crate) async fn settle(env: &Env, attempt: Attempt, outcome: Outcome) {
 }
 
 async fn undo(env: &Env, attempt: Attempt, act: Act) {
-    for draw in attempt.taken {
+    let of_device = attempt.of_device.into_iter().map(|(draw, device)| (draw, Some(device)));
+    for (draw, device) in attempt.taken.into_iter().map(|draw| (draw, None)).chain(of_device) {
         // Should it fail, an attempt is lost to its owner, never won by an attacker.
-        let _ = ask(env, &BucketQuery { act, draw, device: attempt.device }).await;
+        let _ = ask(env, &BucketQuery { act, draw, at_most: Vec::new(), device }).await;
     }
 }
 

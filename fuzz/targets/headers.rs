@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use margrave_shared::device::DeviceKey;
+use margrave_shared::device::DeviceKeys;
 use margrave_shared::forwarding::{asks_for_socket, body_bound, has_body, of_client, of_origin};
 use margrave_shared::header::{cookies, is_dropped_from_client, is_own_cookie, read_authorization};
 use margrave_shared::header_list::HeaderList;
@@ -65,7 +65,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(!value.contains([';', ',']));
     }
     // Nobody signs by chance.
-    assert!(DeviceKey::of(&SecretKey::from_bytes([1; 32])).read(text, now).is_err());
+    assert!(DeviceKeys::of(&SecretKey::from_bytes([1; 32]).into()).read(text, now).is_err());
     if let Some(claim) = DeviceClaim::parse(text) {
         assert_eq!(DeviceClaim::parse(&claim.print()), Some(claim));
     }

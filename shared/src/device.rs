@@ -7,6 +7,7 @@
 
 use crate::base64;
 use crate::id::AccountId;
+use crate::limiter::LimiterKeys;
 use crate::login::login_key;
 use crate::secret::SecretKey;
 use crate::time::UnixMs;
@@ -59,14 +60,24 @@ pub struct Device {
 #[error("not a device token")]
 pub struct NotADevice;
 
-/// Signs and reads device tokens, and names what is counted of them.
+/// Signs and reads device tokens, and names what is counted of them. The first key signs; while keys are changed, a token of each is
+/// believed, and what is counted is counted under each.
 #[derive(Debug, Clone)]
-pub struct DeviceKey(SecretKey);
+pub struct DeviceKeys(LimiterKeys);
 
-impl DeviceKey {
-    /// The key for devices of an edge's limiter key.
-    pub fn of(limiter_key: &SecretKey) -> Self {
-        Self(limiter_key.derive("known devices"))
+/// What is counted of a device, under one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceNames {
+    /// What its attempts are counted under.
+    pub device: [u8; 16],
+    /// What is remembered of all devices of its account under.
+    pub account: [u8; 16],
+}
+
+impl DeviceKeys {
+    /// The keys for devices of an edge's limiter keys.
+    pub fn of(limiter_keys: &LimiterKeys) -> Self {
+        Self(limiter_keys.derive("known devices"))
     }
 
     /// A new device of an account with these logins.
@@ -78,7 +89,9 @@ impl DeviceKey {
         id: [u8; 16],
         now: UnixMs,
     ) -> Device {
-        let logins = logins.iter().take(MAX_LOGINS).map(|login| self.login(&login_key(login))).collect();
+        let logins =
+            logins.iter().take(MAX_LOGINS).map(|login| login_hash(self.0.first(), &login_key(login)));
+        let logins = logins.collect();
         Device { account, generation, id, issued_at: now.seconds(), logins }
     }
 
@@ -91,7 +104,7 @@ impl DeviceKey {
         bytes.push(u8::try_from(device.logins.len()).unwrap_or(0));
         bytes.extend(device.logins.iter().flatten());
         bytes.extend(device.account.as_str().as_bytes());
-        let tag = self.0.tag(&[b"token", &bytes]);
+        let tag = self.0.first().tag(&[b"token", &bytes]);
         bytes.extend(tag);
         base64::encode_url(&bytes)
     }
@@ -99,14 +112,14 @@ impl DeviceKey {
     /// Reads a token.
     ///
     /// # Errors
-    /// [`NotADevice`] for whatever this key did not sign, and after 90 days.
+    /// [`NotADevice`] for whatever none of these keys has signed, and after 90 days.
     pub fn read(&self, text: &str, now: UnixMs) -> Result<Device, NotADevice> {
         if text.len() > MAX_TEXT {
             return Err(NotADevice);
         }
         let bytes = base64::decode_url(text).map_err(|_| NotADevice)?;
         let (said, tag) = bytes.split_last_chunk::<TAG_BYTES>().ok_or(NotADevice)?;
-        if !bool::from(self.0.tag(&[b"token", said]).ct_eq(tag)) {
+        if !self.0.each().any(|key| bool::from(key.tag(&[b"token", said]).ct_eq(tag))) {
             return Err(NotADevice);
         }
         let device = read_said(said).ok_or(NotADevice)?;
@@ -116,28 +129,35 @@ impl DeviceKey {
 
     /// Whether a login, in its normal form, is one of the device's account.
     pub fn knows(&self, device: &Device, login_key: &str) -> bool {
-        device.logins.contains(&self.login(login_key))
+        self.0.each().any(|key| device.logins.contains(&login_hash(key, login_key)))
     }
 
-    /// What the attempts of a device are counted under.
-    pub fn bucket(&self, device: &Device) -> [u8; 16] {
-        self.short(&[b"device", device.account.as_str().as_bytes(), &device.id])
+    /// What is counted of a device, under each key.
+    pub fn names(&self, device: &Device) -> impl Iterator<Item = DeviceNames> {
+        self.0.each().map(|key| DeviceNames {
+            device: short(key, &[b"device", device.account.as_str().as_bytes(), &device.id]),
+            account: account_hash(key, &device.account),
+        })
     }
 
-    /// What is remembered of all devices of an account under.
-    pub fn account(&self, account: &AccountId) -> [u8; 16] {
-        self.short(&[b"account", account.as_str().as_bytes()])
+    /// What is remembered of all devices of an account under, for each key.
+    pub fn accounts(&self, account: &AccountId) -> impl Iterator<Item = [u8; 16]> {
+        self.0.each().map(|key| account_hash(key, account))
     }
+}
 
-    fn login(&self, login_key: &str) -> [u8; 16] {
-        self.short(&[b"login", login_key.as_bytes()])
-    }
+fn account_hash(key: &SecretKey, account: &AccountId) -> [u8; 16] {
+    short(key, &[b"account", account.as_str().as_bytes()])
+}
 
-    fn short(&self, parts: &[&[u8]]) -> [u8; 16] {
-        let mut short = [0; 16];
-        short.copy_from_slice(self.0.tag(parts).first_chunk::<16>().unwrap_or(&[0; 16]));
-        short
-    }
+fn login_hash(key: &SecretKey, login_key: &str) -> [u8; 16] {
+    short(key, &[b"login", login_key.as_bytes()])
+}
+
+fn short(key: &SecretKey, parts: &[&[u8]]) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(key.tag(parts).first_chunk::<16>().unwrap_or(&[0; 16]));
+    short
 }
 
 fn read_said(said: &[u8]) -> Option<Device> {
@@ -185,8 +205,13 @@ mod tests {
 
     const NOW: UnixMs = UnixMs::from_seconds(1_800_000_000);
 
-    fn key() -> DeviceKey {
-        DeviceKey::of(&SecretKey::from_bytes([3; 32]))
+    fn keys(bytes: &[u8]) -> DeviceKeys {
+        let texts = bytes.iter().map(|byte| SecretKey::from_bytes([*byte; 32]).to_text().expose().to_owned());
+        DeviceKeys::of(&LimiterKeys::parse(&texts.collect::<Vec<_>>().join(",")).unwrap())
+    }
+
+    fn key() -> DeviceKeys {
+        keys(&[3])
     }
 
     fn device() -> Device {
@@ -200,8 +225,28 @@ mod tests {
         for (later_s, read) in [(0, true), (-60, true), (LIFE_S - 1, true), (LIFE_S, false)] {
             assert_eq!(key().read(&text, NOW.plus_seconds(later_s)).ok(), read.then(device), "{later_s}");
         }
-        assert_eq!(DeviceKey::of(&SecretKey::from_bytes([4; 32])).read(&text, NOW), Err(NotADevice));
         assert!(text.len() <= MAX_TEXT);
+    }
+
+    #[test]
+    fn a_device_stays_known_while_keys_are_changed() {
+        let text = key().print(&device());
+        for (by, known) in [(&[3][..], true), (&[3, 4], true), (&[4, 3], true), (&[4], false)] {
+            let keys = keys(by);
+            let read = keys.read(&text, NOW);
+            assert_eq!(read.as_ref().ok(), known.then(device).as_ref(), "{by:?}");
+            assert_eq!(read.is_ok_and(|device| keys.knows(&device, &login_key("x:alice"))), known, "{by:?}");
+        }
+        // What it says is hashed by the key that signs it.
+        let made =
+            keys(&[4, 3]).device(AccountId::parse("a-1").unwrap(), 7, &["alice".to_owned()], [9; 16], NOW);
+        let text = keys(&[4, 3]).print(&made);
+        let read = keys(&[4]).read(&text, NOW).unwrap();
+        assert!(keys(&[4]).knows(&read, &login_key("alice")));
+        let names = |by: &[u8]| keys(by).names(&made).collect::<Vec<_>>();
+        assert_eq!(names(&[3, 4]), [names(&[3]), names(&[4])].concat());
+        let accounts = |by: &[u8]| keys(by).accounts(&made.account).collect::<Vec<_>>();
+        assert_eq!(accounts(&[3, 4]), names(&[3, 4]).iter().map(|name| name.account).collect::<Vec<_>>());
     }
 
     #[test]
@@ -226,9 +271,10 @@ mod tests {
     fn what_is_counted_differs_by_device_and_account() {
         let other = Device { id: [8; 16], ..device() };
         let foreign = Device { account: AccountId::parse("a-2").unwrap(), ..device() };
-        assert_ne!(key().bucket(&device()), key().bucket(&other));
-        assert_ne!(key().bucket(&device()), key().bucket(&foreign));
-        assert_ne!(key().account(&device().account), key().account(&foreign.account));
+        let names = |device: &Device| key().names(device).next().unwrap();
+        assert_ne!(names(&device()).device, names(&other).device);
+        assert_ne!(names(&device()).device, names(&foreign).device);
+        assert_ne!(names(&device()).account, names(&foreign).account);
     }
 
     proptest! {

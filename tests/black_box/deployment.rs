@@ -3,9 +3,10 @@
 
 use crate::http::{Answer, get, post_json};
 use crate::system::{System, free_address};
-use margrave_shared::secret::SecretKey;
+use margrave_shared::limiter::LimiterKeys;
 use margrave_shared::wire::state_call::StateKeys;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,8 +26,10 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) struct Deployment {
     pub(crate) folder: PathBuf,
     issuer: String,
-    origin: String,
-    secrets: Value,
+    /// Host and port of the origin of the gates that are started from now on.
+    pub(crate) origin: String,
+    /// The secrets of the processes that are started from now on, as an operator's environment file has them.
+    pub(crate) secrets: BTreeMap<&'static str, String>,
     processes: Vec<(String, Child)>,
     /// The gates' URLs.
     pub(crate) gates: Vec<String>,
@@ -64,11 +67,18 @@ impl Deployment {
         writeln!(toml, "{more}").unwrap();
         std::fs::write(folder.join("edge.toml"), toml).unwrap();
         let secrets = std::fs::read_to_string(from.parent().unwrap().join("secrets.json")).unwrap();
+        let secrets: Value = serde_json::from_str(&secrets).unwrap();
+        let secret = |name: &str| secrets[name].as_str().unwrap().to_owned();
         Self {
             folder,
             issuer: authority(system.fact("issuer")),
             origin: authority(system.fact("origin")),
-            secrets: serde_json::from_str(&secrets).unwrap(),
+            secrets: BTreeMap::from([
+                ("EDGE_SIGNING_KEY", secret("edge_signing_key")),
+                ("HOP_KEY", format!("demo-1:{}", secret("hop_key"))),
+                ("LIMITER_KEY", secret("limiter_key")),
+                ("STATE_KEY", STATE_KEY.to_owned()),
+            ]),
             processes: Vec::new(),
             gates: Vec::new(),
             merchant: system.fact("merchant_id").to_owned(),
@@ -79,8 +89,8 @@ impl Deployment {
     pub(crate) async fn with_two_gates(system: &System, more: &str) -> Self {
         let mut deployment = Self::new(system, more);
         deployment.start_state();
-        deployment.start_gate("gate-1", STATE_KEY);
-        deployment.start_gate("gate-2", STATE_KEY);
+        deployment.start_gate("gate-1");
+        deployment.start_gate("gate-2");
         for gate in &deployment.gates {
             until_healthy(gate).await;
         }
@@ -91,28 +101,17 @@ impl Deployment {
     pub(crate) fn start_state(&mut self) {
         let _ = std::fs::remove_file(self.folder.join("state.sock"));
         let issuer = format!("issuer={}", self.issuer);
-        self.start("state", STATE_KEY, &["state.capnp", "--external-addr", &issuer]);
+        self.start("state", &["state.capnp", "--external-addr", &issuer]);
     }
 
     /// Starts a gate.
-    pub(crate) fn start_gate(&mut self, name: &str, state_key: &str) {
+    pub(crate) fn start_gate(&mut self, name: &str) {
         let address = free_address();
         let (socket, issuer) = (format!("http={address}"), format!("issuer={}", self.issuer));
         let origin = format!("origin={}", self.origin);
         let named = ["--external-addr", issuer.as_str(), "--external-addr", origin.as_str()];
-        self.start(name, state_key, &[&["gate.capnp", "--socket-addr", &socket], named.as_slice()].concat());
+        self.start(name, &[&["gate.capnp", "--socket-addr", &socket], named.as_slice()].concat());
         self.gates.push(format!("http://{address}"));
-    }
-
-    /// The secrets of every process, as an operator's environment file has them.
-    pub(crate) fn environment(&self, state_key: &str) -> Vec<(&'static str, String)> {
-        let secret = |name: &str| self.secrets[name].as_str().unwrap().to_owned();
-        vec![
-            ("EDGE_SIGNING_KEY", secret("edge_signing_key")),
-            ("HOP_KEY", format!("demo-1:{}", secret("hop_key"))),
-            ("LIMITER_KEY", secret("limiter_key")),
-            ("STATE_KEY", state_key.to_owned()),
-        ]
     }
 
     /// What gates and state with this key know each other by.
@@ -120,19 +119,18 @@ impl Deployment {
         let toml: toml::Table =
             std::fs::read_to_string(self.folder.join("edge.toml")).unwrap().parse().unwrap();
         let text = |name: &str| toml[name].as_str().unwrap().as_bytes().to_vec();
-        let counts_by =
-            SecretKey::parse(self.secrets["limiter_key"].as_str().unwrap()).unwrap().derive("state");
-        let parts = [&counts_by.bytes()[..], b"shared", &text("edge_id"), &text("issuer")];
-        StateKeys::parse(state_key).unwrap().agreeing_on(&parts)
+        let counted_by = LimiterKeys::parse(&self.secrets["LIMITER_KEY"]).unwrap();
+        let parts: [&[u8]; 3] = [b"shared", &text("edge_id"), &text("issuer")];
+        StateKeys::parse(state_key).unwrap().agreeing_on(&counted_by, &parts)
     }
 
-    fn start(&mut self, name: &str, state_key: &str, arguments: &[&str]) {
+    fn start(&mut self, name: &str, arguments: &[&str]) {
         let log = std::fs::File::create(self.folder.join(format!("{name}.log"))).unwrap();
         let child = Command::new(workerd())
             .args(["serve", "--experimental"])
             .args(arguments)
             .current_dir(&self.folder)
-            .envs(self.environment(state_key))
+            .envs(&self.secrets)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -149,6 +147,13 @@ impl Deployment {
         child.wait().unwrap();
     }
 
+    /// Asks a process to end, and waits until it has.
+    pub(crate) fn stop(&mut self, name: &str) {
+        self.signal(name, "-TERM");
+        let at = self.processes.iter().position(|(held, _)| held == name).unwrap();
+        self.processes.remove(at).1.wait().unwrap();
+    }
+
     /// Sends a process a signal.
     pub(crate) fn signal(&self, name: &str, signal: &str) {
         let (_, child) = self.processes.iter().find(|(held, _)| held == name).unwrap();
@@ -162,8 +167,19 @@ impl Deployment {
 
     /// A login attempt at a gate.
     pub(crate) async fn attempt(&self, gate: usize, login: &str, password: &str) -> Answer {
+        self.attempt_with(gate, login, password, &[]).await
+    }
+
+    /// A login attempt at a gate with these headers.
+    pub(crate) async fn attempt_with(
+        &self,
+        gate: usize,
+        login: &str,
+        password: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let body = json!({ "login": login, "password": password, "merchant_id": self.merchant });
-        post_json(&format!("{}/auth/v1/factors/credentials", self.gates[gate]), &[], &body).await
+        post_json(&format!("{}/auth/v1/factors/credentials", self.gates[gate]), headers, &body).await
     }
 
     /// A request to a gate with a token.

@@ -6,11 +6,14 @@ use crate::cluster::Cluster;
 use crate::http::Answer;
 use crate::supervisor::Supervisor;
 use crate::system::{FACTORS, System, free_address, new_database, up_with};
+use margrave_shared::secret::SecretKey;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::process::Command;
+use tokio::task::JoinHandle;
 
 /// A client whose calls may fail.
 #[derive(Clone)]
@@ -287,27 +290,42 @@ async fn issuers_and_their_postgresql_are_killed_under_load_and_nothing_acknowle
     assert_eq!(verified["ok"], true, "{verified}");
 }
 
-/// Two issuers whose sockets are held while they restart, as systemd holds them.
-#[tokio::test(flavor = "multi_thread")]
-async fn two_issuers_are_restarted_one_after_another_and_nobody_is_refused() {
-    let settings = ["edge.limits.address_attempts=100000", "edge.limits.account_attempts=1000"];
-    let system = up_with(&settings, &["--postgres", &new_database()]).await;
-    let folder = std::env::temp_dir().join(format!("margrave-pair-{}", std::process::id()));
-    let mut supervisor = Supervisor::new(&folder);
-    let mut urls = Vec::new();
-    for name in ["a", "b"] {
-        let address = free_address();
-        supervisor.start(name, &address, "", |command| {
-            command.arg(system.program()).arg("serve").envs(system.issuer_environment());
-            command.env("MARGRAVE_LIMITS__ADDRESS_ATTEMPTS", "100000");
-            command.env("MARGRAVE_LIMITS__EXCHANGE_ATTEMPTS", "100000");
-        });
-        urls.push(format!("http://{address}"));
-    }
-    let (client, facts) = (Client::new(), facts(&system).await);
-    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let workers: Vec<_> = (0..4)
-        .map(|worker| {
+/// Two issuers on one database, whose sockets are held while they restart as systemd holds them, with load on both.
+struct Pair {
+    folder: PathBuf,
+    supervisor: Supervisor,
+    urls: Vec<String>,
+    client: Client,
+    facts: Arc<Facts>,
+    stop: Arc<AtomicBool>,
+    served: Arc<AtomicUsize>,
+    workers: Vec<JoinHandle<Told>>,
+}
+
+impl Pair {
+    async fn start(system: &System) -> Self {
+        let folder = std::env::temp_dir().join(format!("margrave-pair-{}", std::process::id()));
+        let mut supervisor = Supervisor::new(&folder);
+        std::fs::write(folder.join("secrets"), "").unwrap();
+        let mut urls = Vec::new();
+        for name in ["a", "b"] {
+            let address = free_address();
+            supervisor.start(name, &address, "", |command| {
+                // What it is started with is read at each start.
+                let line = format!(
+                    ". {}; exec {} serve",
+                    folder.join("secrets").display(),
+                    system.program().display()
+                );
+                command.args(["/bin/sh", "-c", &line]).envs(system.issuer_environment());
+                command.env("MARGRAVE_LIMITS__ADDRESS_ATTEMPTS", "100000");
+                command.env("MARGRAVE_LIMITS__EXCHANGE_ATTEMPTS", "100000");
+            });
+            urls.push(format!("http://{address}"));
+        }
+        let (client, facts) = (Client::new(), facts(system).await);
+        let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let work = |worker| {
             let signs = (Arc::clone(&stop), Arc::clone(&served));
             tokio::spawn(live(
                 client.clone(),
@@ -317,20 +335,62 @@ async fn two_issuers_are_restarted_one_after_another_and_nobody_is_refused() {
                 signs,
                 Patience::None,
             ))
-        })
-        .collect();
-    recovered(&served).await;
-    for name in ["a", "b", "a", "b"] {
-        let restarted = Command::new(supervisor.restart()).arg(name).status().await.unwrap();
-        assert!(restarted.success());
+        };
+        let workers = (0..4).map(work).collect();
         recovered(&served).await;
+        Self { folder, supervisor, urls, client, facts, stop, served, workers }
     }
-    stop.store(true, Ordering::Release);
-    let mut told = Vec::new();
-    for worker in workers {
-        told.push(worker.await.unwrap());
+
+    async fn restart(&self, names: &[&str]) {
+        for name in names {
+            let restarted = Command::new(self.supervisor.restart()).arg(name).status().await.unwrap();
+            assert!(restarted.success());
+            recovered(&self.served).await;
+        }
     }
-    holds(&client, &urls[0], &facts, told).await;
-    drop(supervisor);
-    std::fs::remove_dir_all(&folder).unwrap();
+
+    /// Ends the load; nobody was refused, and everything that people were told holds.
+    async fn holds(self) {
+        self.stop.store(true, Ordering::Release);
+        let mut told = Vec::new();
+        for worker in self.workers {
+            told.push(worker.await.unwrap());
+        }
+        holds(&self.client, &self.urls[0], &self.facts, told).await;
+        drop(self.supervisor);
+        std::fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+/// A system on PostgreSQL whose limits are nothing to one machine's load.
+async fn spacious() -> System {
+    let settings = ["edge.limits.address_attempts=100000", "edge.limits.account_attempts=1000"];
+    up_with(&settings, &["--postgres", &new_database()]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_issuers_are_restarted_one_after_another_and_nobody_is_refused() {
+    let system = spacious().await;
+    let pair = Pair::start(&system).await;
+    pair.restart(&["a", "b", "a", "b"]).await;
+    pair.holds().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_master_key_is_changed_under_load_and_nobody_is_refused() {
+    let system = spacious().await;
+    let pair = Pair::start(&system).await;
+    let secrets = pair.folder.join("secrets");
+    let next = SecretKey::from_bytes([9; 32]).to_text().expose().to_owned();
+    std::fs::write(&secrets, format!("export MARGRAVE_NEXT_MASTER_KEY={next}")).unwrap();
+    pair.restart(&["a", "b"]).await;
+    let rotated =
+        system.command_with(&["keys", "rotate-master"], &[("MARGRAVE_NEXT_MASTER_KEY", &next)]).await;
+    assert_eq!(rotated["rotated"], true);
+    recovered(&pair.served).await;
+    std::fs::write(&secrets, format!("export MARGRAVE_MASTER_KEY={next}")).unwrap();
+    pair.restart(&["a", "b"]).await;
+    let verified = system.command_with(&["audit", "verify"], &[("MARGRAVE_MASTER_KEY", &next)]).await;
+    assert_eq!(verified["ok"], true, "{verified}");
+    pair.holds().await;
 }

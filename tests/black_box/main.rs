@@ -47,6 +47,7 @@ mod revocation;
 #[cfg(target_os = "linux")]
 mod rolling_upgrade;
 mod route_options;
+mod secrets_in_use;
 mod session_timeouts;
 mod several_gates;
 mod signature_cases;

@@ -5,7 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "an upgrade takes its time")]
 
-use crate::deployment::{Deployment, STATE_KEY, authority, root, workerd};
+use crate::deployment::{Deployment, authority, root, workerd};
 use crate::http::form;
 use crate::supervisor::Supervisor;
 use crate::system::{FACTORS, System, free_address, new_database, up_with};
@@ -70,7 +70,7 @@ impl Host {
         std::fs::create_dir_all(folder.join("lib/objects")).unwrap();
         std::fs::create_dir_all(folder.join("run")).unwrap();
         let supervisor = Supervisor::new(&folder);
-        let mut environment = laid_out.environment(STATE_KEY);
+        let mut environment: Vec<_> = laid_out.secrets.clone().into_iter().collect();
         environment.push(("ORIGIN_ADDRESS", authority(system.fact("origin"))));
         let (plain, secure) = (free_address(), free_address());
         Self { folder, supervisor, nginx: None, plain, secure, environment }

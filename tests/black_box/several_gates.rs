@@ -179,7 +179,8 @@ async fn the_state_process_answers_gates_only_and_gates_believe_it_only() {
 
     // A gate with another key is told apart by its log, and judges nothing.
     let token = system.key_token().await;
-    two.start_gate("gate-3", OTHER_KEY);
+    two.secrets.insert("STATE_KEY", OTHER_KEY.to_owned());
+    two.start_gate("gate-3");
     let mut answer = None;
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -192,7 +192,14 @@ impl System {
 
     /// What a command of the issuer's says.
     pub(crate) async fn command(&self, arguments: &[&str]) -> Value {
-        let output = self.margrave().arg("--json").args(arguments).output().await.unwrap();
+        self.command_with(arguments, &[]).await
+    }
+
+    /// The same with settings.
+    pub(crate) async fn command_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Value {
+        let mut command = self.margrave();
+        command.envs(settings.iter().copied()).arg("--json").args(arguments);
+        let output = command.output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }

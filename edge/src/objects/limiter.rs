@@ -5,7 +5,7 @@ use super::{Schema, answer, number, parameters, sorted, text};
 use crate::clock;
 use margrave_shared::device::{DeviceRow, LIFE_S};
 use margrave_shared::limiter::drawing::Draw;
-use margrave_shared::limiter::gcra::{Empty, Limit};
+use margrave_shared::limiter::gcra::{Bucket, Empty, Limit};
 use margrave_shared::limiter::pair::{Act, Counting, Pair, StoredPair};
 use margrave_shared::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -23,12 +23,14 @@ pub(crate) struct DeviceQuery {
 }
 
 /// One act on one bucket.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct BucketQuery {
     /// What is done.
     pub(crate) act: Act,
     /// The bucket.
     pub(crate) draw: Draw,
+    /// What the bucket, and that of all devices of the account, hold at most, as far as that is known.
+    pub(crate) at_most: Vec<Pair>,
     /// The known device whose bucket it is.
     pub(crate) device: Option<DeviceQuery>,
 }
@@ -44,7 +46,7 @@ impl BucketQuery {
     pub(crate) fn print(&self) -> String {
         let Draw { key, counting: Counting { limit, tight, all }, .. } = self.draw;
         let attempts = |limit: Option<Limit>| limit.map_or(0, |limit| limit.attempts);
-        let url = format!(
+        let mut url = format!(
             "https://limiter/?act={}&key={}&attempts={}&window={}&tight={}&all={}",
             self.act.as_str(),
             hex(key),
@@ -53,6 +55,10 @@ impl BucketQuery {
             attempts(tight),
             attempts(all),
         );
+        if self.at_most.iter().any(|pair| *pair != Pair::FULL) {
+            let pairs = self.at_most.iter().map(|Pair { wrong, all }| format!("{}:{}", wrong.0, all.0));
+            url = format!("{url}&at_most={}", pairs.collect::<Vec<_>>().join(","));
+        }
         match self.device {
             None => url,
             Some(device) => {
@@ -78,13 +84,23 @@ fn hex(key: [u8; 16]) -> String {
 }
 
 /// What the object says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BucketAnswer {
     /// No attempt is left: milliseconds until one would be admitted.
     pub(crate) retry_after_ms: Option<i64>,
     /// The device is known no more; nothing was taken.
     #[serde(default)]
     pub(crate) forgotten: bool,
+    /// What the bucket, and that of all devices of the account, held before.
+    #[serde(default)]
+    held: Vec<(i64, i64)>,
+}
+
+impl BucketAnswer {
+    /// What was held before, in the order of [`BucketQuery::at_most`].
+    pub(crate) fn held(&self) -> impl Iterator<Item = Pair> {
+        self.held.iter().map(|(wrong, all)| Pair { wrong: Bucket(*wrong), all: Bucket(*all) })
+    }
 }
 
 /// The object.
@@ -159,33 +175,50 @@ impl DurableObject for LimiterObject {
             tight: some_limit("tight")?,
             all: some_limit("all")?,
         };
+        let at_most = text(&parameters, "at_most").map_or(Ok(Vec::new()), pairs)?;
+        let at_most = |place: usize| at_most.get(place).copied().unwrap_or(Pair::FULL);
         let Ok(account) = text(&parameters, "account") else {
-            return answer(&BucketAnswer {
-                retry_after_ms: self.draw(&[(key, counting)], act, now)?,
-                forgotten: false,
-            });
+            return answer(&self.draw(&[(key, counting, at_most(0))], act, now)?);
         };
         let row = DeviceRow { wrong: self.device(key)?, lowest_generation: self.device(account)? };
         if act == Act::Take && !row.knows(number(&parameters, "generation")?) {
             return answer(&BucketAnswer { forgotten: true, ..BucketAnswer::default() });
         }
         let of_all = Counting { limit: limit(number(&parameters, "of_all")?)?, ..counting };
-        let retry_after_ms = self.draw(&[(key, counting), (account, of_all)], act, now)?;
-        if retry_after_ms.is_none() {
+        let buckets = [(key, counting, at_most(0)), (account, of_all, at_most(1))];
+        let drawn = self.draw(&buckets, act, now)?;
+        if drawn.retry_after_ms.is_none() {
             let change = if act == Act::Take { 1 } else { -1 };
             self.put_device(key, (row.wrong + change).max(0), now)?;
         }
-        answer(&BucketAnswer { retry_after_ms, forgotten: false })
+        answer(&drawn)
     }
 }
 
+/// Reads what buckets hold at most.
+fn pairs(text: &str) -> worker::Result<Vec<Pair>> {
+    let number = |text: &str| text.parse().ok().map(Bucket);
+    let pair = |text: &str| {
+        let (wrong, all) = text.split_once(':')?;
+        Some(Pair { wrong: number(wrong)?, all: number(all)? })
+    };
+    let pairs: Option<Vec<Pair>> = text.split(',').map(pair).collect();
+    pairs.ok_or_else(|| worker::Error::RustError("at_most".to_owned()))
+}
+
 impl LimiterObject {
-    /// Draws from all of these buckets, or from none; gives when to come back where one is empty.
-    fn draw(&self, buckets: &[(&str, Counting)], act: Act, now: UnixMs) -> worker::Result<Option<i64>> {
-        let mut drawn = Vec::new();
-        for (key, counting) in buckets {
+    /// Draws from all of these buckets, of which each holds at most so much, or from none; says when to come back where one is empty.
+    fn draw(
+        &self,
+        buckets: &[(&str, Counting, Pair)],
+        act: Act,
+        now: UnixMs,
+    ) -> worker::Result<BucketAnswer> {
+        let (mut drawn, mut held) = (Vec::new(), Vec::new());
+        for (key, counting, at_most) in buckets {
             let stored = self.find(key, *counting)?;
-            let before = counting.bounded(stored, now);
+            let before = counting.bounded(stored.at_most(*at_most), now);
+            held.push((before.wrong.0, before.all.0));
             match counting.apply(before, act, now) {
                 Ok(after) => drawn.push((key, after, *counting)),
                 Err(Empty { retry_after_ms }) => {
@@ -193,14 +226,17 @@ impl LimiterObject {
                     if before != stored {
                         self.put(key, before, *counting, now)?;
                     }
-                    return Ok(Some(retry_after_ms));
+                    return Ok(BucketAnswer {
+                        retry_after_ms: Some(retry_after_ms),
+                        ..BucketAnswer::default()
+                    });
                 }
             }
         }
         for (key, after, counting) in drawn {
             self.put(key, after, counting, now)?;
         }
-        Ok(None)
+        Ok(BucketAnswer { held, ..BucketAnswer::default() })
     }
 
     fn find(&self, key: &str, counting: Counting) -> worker::Result<Pair> {

@@ -20,8 +20,10 @@ pub(super) enum Command {
     Master,
     /// Print a new key pair for an edge: EDGE_SIGNING_KEY, and the public half for `margrave edges add` or `next-key`.
     Edge,
-    /// Print a new HOP_KEY or STATE_KEY: `<key id>:<key>`. LIMITER_KEY is what stands behind the colon.
+    /// Print a new HOP_KEY or STATE_KEY: `<key id>:<key>`.
     Hop,
+    /// Print a new LIMITER_KEY. While it is changed it stands beside the old one, with a comma between (docs/operations.md).
+    Limiter,
     /// Change the master key: from now on the next one opens the database, which `next_master_key_file` or MARGRAVE_NEXT_MASTER_KEY names.
     RotateMaster,
     /// List the signing keys.
@@ -42,7 +44,7 @@ pub(super) enum Command {
 pub(super) fn make(command: &Command, output: Output) -> bool {
     let secret = || SecretKey::from_bytes(Entropy.bytes()).to_text();
     match command {
-        Command::Master => println!("{}", secret().expose()),
+        Command::Master | Command::Limiter => println!("{}", secret().expose()),
         Command::Edge => {
             let seed: [u8; 32] = Entropy.bytes();
             let private = SecretKey::from_bytes(seed).to_text();
@@ -69,7 +71,7 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<(), CommandError> {
     match command {
-        Command::Master | Command::Edge | Command::Hop => {
+        Command::Master | Command::Edge | Command::Hop | Command::Limiter => {
             make(command, output);
         }
         Command::RotateMaster => {

@@ -121,8 +121,8 @@ mod tests {
     #[test]
     fn an_empty_bucket_is_looked_at_again_when_it_may_have_an_attempt() {
         let limits = LimitSettings::default().limits(&mut Vec::new()).unwrap();
-        let key = SecretKey::from_bytes([1; 32]);
-        let draws = Buckets { limits: &limits, key: &key, client: None }.of(Aim::Nothing).buckets;
+        let keys = SecretKey::from_bytes([1; 32]).into();
+        let draws = Buckets { limits: &limits, keys: &keys, client: None }.of(Aim::Nothing).buckets;
         let (memory, now) = (Memory::default(), UnixMs(1_800_000_000_000));
         assert_eq!(waits(&memory, &draws, now), None);
         memory.note_empty(draws[0].key, 60_000, now);

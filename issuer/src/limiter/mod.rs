@@ -19,6 +19,7 @@ use crate::http::context::Caller;
 use crate::merchants::find_merchant;
 use crate::storage::{StorageError, Together};
 use margrave_shared::id::MerchantId;
+use margrave_shared::limiter::LimiterKeys;
 use margrave_shared::limiter::drawing::{Aim, Buckets, Draw, Drawing};
 use margrave_shared::limiter::gcra::Empty;
 use margrave_shared::limiter::limits::Limits;
@@ -33,7 +34,7 @@ use std::net::IpAddr;
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limits: Limits,
-    key: SecretKey,
+    keys: LimiterKeys,
     together: Together<Counter>,
 }
 
@@ -41,11 +42,11 @@ impl Limiter {
     /// With the operator's limits; `key` hashes what is counted by.
     pub(crate) fn new(limits: Limits, key: SecretKey, clock: Clock) -> Self {
         let counter = Counter { clock, memory: Memory::default(), refused: Refused::default() };
-        Self { limits, key, together: Together::new(counter) }
+        Self { limits, keys: key.into(), together: Together::new(counter) }
     }
 
     const fn buckets(&self, client: Option<IpAddr>) -> Buckets<'_> {
-        Buckets { limits: &self.limits, key: &self.key, client }
+        Buckets { limits: &self.limits, keys: &self.keys, client }
     }
 
     fn memory(&self) -> &Memory {

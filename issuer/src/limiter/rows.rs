@@ -11,7 +11,7 @@ use margrave_shared::id::MerchantId;
 use margrave_shared::limiter::Limit;
 use margrave_shared::limiter::drawing::{Draw, Drawing, Keeper, Refusal, draw};
 use margrave_shared::limiter::gcra::Empty;
-use margrave_shared::limiter::pair::{Act, Counting};
+use margrave_shared::limiter::pair::{Act, Counting, Pair};
 use margrave_shared::time::UnixMs;
 use std::convert::Infallible;
 
@@ -126,7 +126,7 @@ impl Part {
             }
             Self::GiveBack(draws) => (draws, None),
         };
-        draws.iter().chain(merchant.map(|(_, draw)| draw))
+        draws.iter().chain(merchant.into_iter().flat_map(|(_, draws)| draws))
     }
 }
 
@@ -181,11 +181,11 @@ impl Rows<'_> {
     fn undo(&mut self, draws: &[Draw], act: Act) {
         for draw in draws {
             // Giving back is never refused.
-            let _ = self.change(draw, act);
+            let _ = self.change(draw, act, Pair::FULL);
         }
     }
 
-    fn change(&mut self, draw: &Draw, act: Act) -> Result<(), Empty> {
+    fn change(&mut self, draw: &Draw, act: Act, at_most: Pair) -> Result<Pair, Empty> {
         let counting = draw.counting;
         let Some(bucket) = self.locked.get_mut(&draw.key) else {
             // All that a part draws from has been locked: an attempt on anything else is let through nowhere.
@@ -194,7 +194,9 @@ impl Rows<'_> {
         let now = self.counter.clock.or_of_database(bucket.at);
         let read = counting.read(Some(bucket.pair));
         // Another issuer may still count by a longer window: what is owed by that one is not beyond the bound.
-        let before = with_window(counting, counting.limit.window_s.max(bucket.window_s)).bounded(read, now);
+        let before = with_window(counting, counting.limit.window_s.max(bucket.window_s))
+            .bounded(read, now)
+            .at_most(at_most);
         let applied = counting.apply(before, act, now);
         // Where it is refused, too: otherwise what is owed beyond the bound would move along with the clock.
         let after = applied.unwrap_or(before);
@@ -202,7 +204,7 @@ impl Rows<'_> {
             (bucket.pair, bucket.window_s) = (counting.write(after), counting.limit.window_s);
             self.changed.insert(draw.key, Bucket { at: counting.full_at(after), ..*bucket });
         }
-        applied.map(|_| ())
+        applied.map(|_| before)
     }
 }
 
@@ -218,8 +220,8 @@ fn with_window(counting: Counting, window_s: i64) -> Counting {
 impl Keeper for Rows<'_> {
     type Failed = Infallible;
 
-    async fn apply(&mut self, draw: &Draw, act: Act) -> Result<(), Refusal<Infallible>> {
-        self.change(draw, act).map_err(|empty| {
+    async fn apply(&mut self, draw: &Draw, act: Act, at_most: Pair) -> Result<Pair, Refusal<Infallible>> {
+        self.change(draw, act, at_most).map_err(|empty| {
             // What is empty by the tight limit is not for attempts on other merchants.
             if matches!(act, Act::Take | Act::Tighten) {
                 self.noted.refused.push(*draw);

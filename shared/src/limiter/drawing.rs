@@ -1,13 +1,12 @@
 //! How an attempt draws from its buckets: from which, in which order, and what one that is empty means. Edge and issuer keep
 //! their buckets differently and draw alike.
 
-use super::Limit;
 use super::gcra::Empty;
 use super::limits::{Limits, all_outcomes};
-use super::pair::{Act, Counting};
+use super::pair::{Act, Counting, Pair};
 use super::rule::{BucketKind, Outcome, address_key, bucket_key};
+use super::{Limit, LimiterKeys};
 use crate::id::MerchantId;
-use crate::secret::SecretKey;
 use crate::wire::token::FACTORS_GRANT;
 use core::net::IpAddr;
 
@@ -68,8 +67,8 @@ pub struct Drawing {
     /// Those that admit or refuse, in the order of drawing: the address first, so that a flood from one address does not
     /// even reach the account's bucket.
     pub buckets: Vec<Draw>,
-    /// The one of the merchant whose account it is said to be, which refuses nobody by itself: it makes the address's tight.
-    pub merchant: Option<(MerchantId, Draw)>,
+    /// Those of the merchant whose account it is said to be, which refuse nobody by themselves: they make the address's tight.
+    pub merchant: Option<(MerchantId, Vec<Draw>)>,
     /// The limit of an address that is tight.
     pub tight: Limit,
 }
@@ -79,17 +78,17 @@ pub struct Drawing {
 pub struct Buckets<'a> {
     /// The limits.
     pub limits: &'a Limits,
-    /// What their names are hashed with.
-    pub key: &'a SecretKey,
+    /// What their names are hashed with; each bucket is there once for each key.
+    pub keys: &'a LimiterKeys,
     /// The client's address, where it is known.
     pub client: Option<IpAddr>,
 }
 
 impl Buckets<'_> {
-    /// A bucket of its kind.
-    pub fn bucket(&self, kind: BucketKind, value: &str, limit: Limit) -> Draw {
+    /// A bucket of its kind, under each key.
+    pub fn bucket(&self, kind: BucketKind, value: &str, limit: Limit) -> Vec<Draw> {
         let counting = Counting { limit, tight: None, all: Some(all_outcomes(limit)) };
-        Draw { kind, key: bucket_key(self.key, kind, value), counting }
+        self.keys.each().map(|key| Draw { kind, key: bucket_key(key, kind, value), counting }).collect()
     }
 
     /// The client's address. Who has none shares one bucket with all who have none.
@@ -103,10 +102,10 @@ impl Buckets<'_> {
         let strangers = || address(BucketKind::Address, self.limits.address);
         let account = |kind, value| self.bucket(kind, value, self.limits.account);
         let buckets = match aim {
-            Aim::Login { login, .. } => vec![strangers(), account(BucketKind::Account, login)],
-            Aim::Key(key) => vec![strangers(), account(BucketKind::Key, key)],
-            Aim::Refresh | Aim::Factors => vec![address(BucketKind::Exchange, self.limits.exchange)],
-            Aim::Nothing => vec![strangers()],
+            Aim::Login { login, .. } => [strangers(), account(BucketKind::Account, login)].concat(),
+            Aim::Key(key) => [strangers(), account(BucketKind::Key, key)].concat(),
+            Aim::Refresh | Aim::Factors => address(BucketKind::Exchange, self.limits.exchange),
+            Aim::Nothing => strangers(),
         };
         let merchant = match aim {
             Aim::Login { merchant, .. } => {
@@ -118,10 +117,12 @@ impl Buckets<'_> {
     }
 
     /// The one of a merchant, which sees only what is wrong: a large merchant has many right attempts.
-    fn of_merchant(&self, merchant: &MerchantId) -> Draw {
-        let mut draw = self.bucket(BucketKind::Merchant, merchant.as_str(), self.limits.merchant);
-        draw.counting.all = None;
-        draw
+    fn of_merchant(&self, merchant: &MerchantId) -> Vec<Draw> {
+        let mut draws = self.bucket(BucketKind::Merchant, merchant.as_str(), self.limits.merchant);
+        for draw in &mut draws {
+            draw.counting.all = None;
+        }
+        draws
     }
 }
 
@@ -139,14 +140,37 @@ pub trait Keeper {
     /// Why a bucket does not answer.
     type Failed;
 
-    /// Does something to a bucket.
-    fn apply(&mut self, draw: &Draw, act: Act) -> impl Future<Output = Result<(), Refusal<Self::Failed>>>;
+    /// Does something to a bucket that holds `at_most` so much; gives what it held before.
+    fn apply(
+        &mut self,
+        draw: &Draw,
+        act: Act,
+        at_most: Pair,
+    ) -> impl Future<Output = Result<Pair, Refusal<Self::Failed>>>;
 
     /// Whether the logins of a merchant are taken to be tried one after another.
     fn is_suspected(&self, merchant: &MerchantId) -> bool;
 
     /// Notes that they are.
     fn suspect(&mut self, merchant: &MerchantId);
+}
+
+/// Takes an attempt from one bucket under each of its keys. Under the next one it holds no more than under the one before: a key that
+/// has just come in goes on from there.
+///
+/// # Errors
+/// [`Refusal`] under the first key that refuses; what was drawn is in `taken`.
+pub async fn take_under_each<K: Keeper>(
+    keeper: &mut K,
+    bucket: &[Draw],
+    taken: &mut Vec<Draw>,
+) -> Result<(), Refusal<K::Failed>> {
+    let mut held = Pair::FULL;
+    for draw in bucket {
+        held = keeper.apply(draw, Act::Take, held).await?;
+        taken.push(*draw);
+    }
+    Ok(())
 }
 
 /// Draws one attempt from every bucket; those that it has drawn from are in `taken`, also where it is refused: then
@@ -161,28 +185,21 @@ pub async fn draw<K: Keeper>(
 ) -> Result<(), Refusal<K::Failed>> {
     let merchant = drawing.merchant.as_ref();
     let suspected = merchant.is_some_and(|(merchant, _)| keeper.is_suspected(merchant));
-    for (i, bucket) in drawing.buckets.iter().enumerate() {
-        keeper.apply(bucket, Act::Take).await?;
-        taken.push(*bucket);
-        if suspected && i == 0 {
+    for bucket in drawing.buckets.chunk_by(|a, b| a.kind == b.kind) {
+        take_under_each(keeper, bucket, taken).await?;
+        if suspected && bucket.iter().any(|draw| draw.kind == BucketKind::Address) {
             // Before the login's bucket: what the address may not do must not hold an attempt of its owner's.
             tighten(keeper, drawing.tight, taken).await?;
         }
     }
     let Some((merchant, bucket)) = merchant else { return Ok(()) };
-    match keeper.apply(bucket, Act::Take).await {
-        Ok(()) => taken.push(*bucket),
-        Err(Refusal::Empty(_)) => {
-            keeper.suspect(merchant);
-            if !suspected {
-                tighten(keeper, drawing.tight, taken).await?;
-            }
-        }
+    match take_under_each(keeper, bucket, taken).await {
+        Ok(()) => return Ok(()),
+        Err(Refusal::Empty(_)) => keeper.suspect(merchant),
         // A bucket that is silent is taken for an empty one: it refuses nobody by itself.
-        Err(Refusal::Failed(_)) if suspected => {}
-        Err(Refusal::Failed(_)) => tighten(keeper, drawing.tight, taken).await?,
+        Err(Refusal::Failed(_)) => {}
     }
-    Ok(())
+    if suspected { Ok(()) } else { tighten(keeper, drawing.tight, taken).await }
 }
 
 /// Counts the address of an attempt by the tight limit.
@@ -191,20 +208,20 @@ async fn tighten<K: Keeper>(
     tight: Limit,
     taken: &mut [Draw],
 ) -> Result<(), Refusal<K::Failed>> {
-    let Some(address) = taken.first_mut() else { return Ok(()) };
-    let mut tightened = *address;
-    tightened.counting.tight = Some(tight);
-    keeper.apply(&tightened, Act::Tighten).await?;
-    *address = tightened;
+    for address in taken.iter_mut().filter(|draw| draw.kind == BucketKind::Address) {
+        let mut tightened = *address;
+        tightened.counting.tight = Some(tight);
+        keeper.apply(&tightened, Act::Tighten, Pair::FULL).await?;
+        *address = tightened;
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limiter::Bucket;
     use crate::limiter::limits::LimitSettings;
-    use crate::limiter::pair::Pair;
+    use crate::secret::SecretKey;
     use crate::time::UnixMs;
     use std::cell::Cell;
     use std::collections::HashMap;
@@ -217,19 +234,22 @@ mod tests {
         pairs: HashMap<[u8; 16], Pair>,
         silent: Option<BucketKind>,
         suspected: Cell<bool>,
+        /// Milliseconds since the first attempt.
+        ms: i64,
     }
 
     impl Keeper for InMemory {
         type Failed = ();
 
-        async fn apply(&mut self, draw: &Draw, act: Act) -> Result<(), Refusal<()>> {
+        async fn apply(&mut self, draw: &Draw, act: Act, at_most: Pair) -> Result<Pair, Refusal<()>> {
             if self.silent == Some(draw.kind) {
                 return Err(Refusal::Failed(()));
             }
-            let full = Pair { wrong: Bucket::FULL, all: Bucket::FULL };
-            let pair = self.pairs.entry(draw.key).or_insert(full);
-            *pair = draw.counting.apply(*pair, act, UnixMs(1_800_000_000_000)).map_err(Refusal::Empty)?;
-            Ok(())
+            let pair = self.pairs.entry(draw.key).or_insert(Pair::FULL);
+            let before = pair.at_most(at_most);
+            let now = UnixMs(1_800_000_000_000 + self.ms);
+            *pair = draw.counting.apply(before, act, now).map_err(Refusal::Empty)?;
+            Ok(before)
         }
 
         fn is_suspected(&self, _: &MerchantId) -> bool {
@@ -243,16 +263,24 @@ mod tests {
 
     /// One attempt; whoever is refused gives back what was drawn.
     fn attempt(keeper: &mut InMemory, aim: Aim<'_>, client: &str) -> Result<Vec<BucketKind>, Refusal<()>> {
+        attempt_under(keeper, aim, client, &SecretKey::from_bytes([1; 32]).into())
+    }
+
+    fn attempt_under(
+        keeper: &mut InMemory,
+        aim: Aim<'_>,
+        client: &str,
+        keys: &LimiterKeys,
+    ) -> Result<Vec<BucketKind>, Refusal<()>> {
         let settings = LimitSettings { merchant_attempts: Some(12), ..LimitSettings::default() };
         let limits = settings.limits(&mut Vec::new()).unwrap();
-        let key = SecretKey::from_bytes([1; 32]);
-        let buckets = Buckets { limits: &limits, key: &key, client: client.parse().ok() };
+        let buckets = Buckets { limits: &limits, keys, client: client.parse().ok() };
         let run = async {
             let mut taken = Vec::new();
             let drawn = draw(keeper, &buckets.of(aim), &mut taken).await;
             if drawn.is_err() {
                 for bucket in &taken {
-                    keeper.apply(bucket, Act::Untake).await?;
+                    keeper.apply(bucket, Act::Untake, Pair::FULL).await?;
                 }
             }
             drawn.map(|()| taken.iter().map(|bucket| bucket.kind).collect())
@@ -323,6 +351,88 @@ mod tests {
             2,
             "and the rest of the login's five is not lost"
         );
+    }
+
+    #[test]
+    fn limits_go_on_while_the_key_is_changed() {
+        let merchant = MerchantId::parse("m").unwrap();
+        let text = |bytes: &[u8]| {
+            let keys =
+                bytes.iter().map(|byte| SecretKey::from_bytes([*byte; 32]).to_text().expose().to_owned());
+            LimiterKeys::parse(&keys.collect::<Vec<_>>().join(",")).unwrap()
+        };
+        let (old, both, new_first, new) = (text(&[1]), text(&[1, 2]), text(&[2, 1]), text(&[2]));
+        // Which attempts are made under which keys, and how many of them are admitted, of one login and of one address.
+        for (stages, admitted) in [
+            (vec![&old, &both, &new_first], 5),
+            (vec![&both, &new_first, &new], 5),
+            // Gates of two stages at once.
+            (vec![&both, &old, &both], 5),
+            (vec![&new_first, &both, &new], 5),
+            // What was taken under the old key is known under the new one, once both have admitted an attempt; not before.
+            (vec![&old, &both, &new], 5),
+            (vec![&old, &new, &new], 7),
+        ] {
+            let mut keeper = InMemory::default();
+            let under = |keeper: &mut InMemory, keys: &LimiterKeys, tries: usize| {
+                (0..tries)
+                    .filter(|_| attempt_under(keeper, login("alice", &merchant), "192.0.2.1", keys).is_ok())
+                    .count()
+            };
+            let first = under(&mut keeper, stages[0], 2);
+            let rest = under(&mut keeper, stages[1], 40) + under(&mut keeper, stages[2], 40);
+            assert_eq!(first + rest, admitted, "{stages:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_flooded_has_no_more_when_the_old_key_goes() {
+        let merchant = MerchantId::parse("m").unwrap();
+        let keys = |bytes: &[u8]| {
+            let keys =
+                bytes.iter().map(|byte| SecretKey::from_bytes([*byte; 32]).to_text().expose().to_owned());
+            LimiterKeys::parse(&keys.collect::<Vec<_>>().join(",")).unwrap()
+        };
+        // Attempts twice a second on one login and on ever new ones, while the key is changed in steps of a window or not at all.
+        let flood = |stages: [&[u8]; 4], is_one: bool| {
+            let mut keeper = InMemory::default();
+            let mut admitted = 0;
+            for (stage, bytes) in stages.into_iter().enumerate() {
+                let keys = keys(bytes);
+                for n in 0..600 {
+                    let name = if is_one { "alice".to_owned() } else { format!("l{stage}-{n}") };
+                    keeper.ms += 500;
+                    admitted += usize::from(
+                        attempt_under(&mut keeper, login(&name, &merchant), "192.0.2.1", &keys).is_ok(),
+                    );
+                }
+            }
+            admitted
+        };
+        for is_one in [true, false] {
+            let changed = flood([&[1], &[1, 2], &[2, 1], &[2]], is_one);
+            assert_eq!(changed, flood([&[1]; 4], is_one), "{is_one}");
+        }
+    }
+
+    #[test]
+    fn an_alarm_makes_the_address_tight_under_both_keys() {
+        let merchant = MerchantId::parse("m").unwrap();
+        let text = |byte| SecretKey::from_bytes([byte; 32]).to_text().expose().to_owned();
+        let both = LimiterKeys::parse(&format!("{},{}", text(1), text(2))).unwrap();
+        let second = LimiterKeys::parse(&text(2)).unwrap();
+        for suspected in [false, true] {
+            let mut keeper = InMemory { silent: Some(BucketKind::Merchant), ..InMemory::default() };
+            keeper.suspected.set(suspected);
+            let admitted = |keeper: &mut InMemory, keys: &LimiterKeys| {
+                let names = (0..40).map(|n| format!("l{n}"));
+                names
+                    .filter(|name| attempt_under(keeper, login(name, &merchant), "192.0.2.1", keys).is_ok())
+                    .count()
+            };
+            assert_eq!(admitted(&mut keeper, &both), 3);
+            assert_eq!(admitted(&mut keeper, &second), 0, "{suspected}");
+        }
     }
 
     #[test]

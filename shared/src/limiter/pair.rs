@@ -42,6 +42,17 @@ pub struct Pair {
     pub all: Bucket,
 }
 
+impl Pair {
+    /// Nothing was taken.
+    pub const FULL: Self = Self { wrong: Bucket::FULL, all: Bucket::FULL };
+
+    /// The same pair, from which at least as much was taken as from another that is counted by the same limits.
+    #[must_use]
+    pub fn at_most(self, other: Self) -> Self {
+        Self { wrong: Bucket(self.wrong.0.max(other.wrong.0)), all: Bucket(self.all.0.max(other.all.0)) }
+    }
+}
+
 /// A pair as it is stored: buckets count in units of their limits, and an operator may change those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredPair {
@@ -69,7 +80,7 @@ pub struct Counting {
 impl Counting {
     /// Reads a pair by these limits, whatever it was stored by. Nothing stored is full.
     pub fn read(self, stored: Option<StoredPair>) -> Pair {
-        let Some(stored) = stored else { return Pair { wrong: Bucket::FULL, all: Bucket::FULL } };
+        let Some(stored) = stored else { return Pair::FULL };
         Pair {
             wrong: Bucket(stored.wrong).rescaled(stored.attempts, self.limit.attempts),
             all: self.all.map_or(Bucket::FULL, |all| {
@@ -143,7 +154,7 @@ mod tests {
     use super::*;
 
     const NOW: UnixMs = UnixMs(1_800_000_000_000);
-    const FULL: Pair = Pair { wrong: Bucket::FULL, all: Bucket::FULL };
+    const FULL: Pair = Pair::FULL;
 
     fn counting(attempts: i64, window_s: i64, tight: Option<i64>) -> Counting {
         let limit = |attempts| Limit::new(attempts, window_s).unwrap();

@@ -7,6 +7,7 @@
 
 use crate::base64;
 use crate::id::is_opaque_id;
+use crate::limiter::LimiterKeys;
 use crate::secret::{SecretKey, equal_in_constant_time};
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -120,14 +121,18 @@ impl StateKeys {
     }
 
     /// The same keys for ends that agree on these things besides. Gates that counted under other names, or kept sessions in
-    /// other objects, would each be exact by itself and wrong together.
+    /// other objects, would each be exact by itself and wrong together. What they count by may be in the course of a change: a call
+    /// is signed by the first key, and one that either of them has signed is believed.
     #[must_use]
-    pub fn agreeing_on(&self, parts: &[&[u8]]) -> Self {
-        let agreed = |held: &NamedKey| {
-            let parts = [&[b"margrave state".as_slice()], parts].concat();
+    pub fn agreeing_on(&self, counted_by: &LimiterKeys, parts: &[&[u8]]) -> Self {
+        let agreed = |held: &NamedKey, counted_by: &SecretKey| {
+            let parts = [&[b"margrave state".as_slice(), counted_by.bytes()], parts].concat();
             NamedKey { id: held.id.clone(), key: SecretKey::from_bytes(held.key.tag(&parts)) }
         };
-        Self { first: agreed(&self.first), others: self.others.iter().map(agreed).collect() }
+        let counted_by = counted_by.derive("state");
+        let all = || core::iter::once(&self.first).chain(&self.others);
+        let all = counted_by.each().flat_map(|by| all().map(move |held| agreed(held, by)));
+        Self { first: agreed(&self.first, counted_by.first()), others: all.skip(1).collect() }
     }
 
     /// The header for a call with this body: `v1;<key id>;<created, Unix ms>;<nonce>;<tag>`.
@@ -156,10 +161,11 @@ impl StateKeys {
             return Err(BadProof::Malformed);
         }
         let tag = base64::decode_url(tag).map_err(|_| BadProof::Malformed)?;
-        let key = self.find(id)?;
-        if !equal_in_constant_time(&call_tag(key, created, nonce, body), &tag) {
-            return Err(BadProof::Forged);
-        }
+        let signed = |held: &&NamedKey| {
+            held.id == id && equal_in_constant_time(&call_tag(&held.key, created, nonce, body), &tag)
+        };
+        let NamedKey { key, .. } =
+            core::iter::once(&self.first).chain(&self.others).find(signed).ok_or(BadProof::Forged)?;
         let created: i64 = created.parse().map_err(|_| BadProof::Malformed)?;
         if now.0.abs_diff(created) > MAX_SKEW_MS.unsigned_abs() {
             return Err(BadProof::Untimely);
@@ -184,11 +190,6 @@ impl StateKeys {
         let tag = base64::decode_url(header).map_err(|_| BadProof::Malformed)?;
         let expected = answer_tag(&self.first.key, &base64::encode_url(nonce), status, body);
         if equal_in_constant_time(&expected, &tag) { Ok(()) } else { Err(BadProof::Forged) }
-    }
-
-    fn find(&self, id: &str) -> Result<&SecretKey, BadProof> {
-        let mut keys = core::iter::once(&self.first).chain(&self.others);
-        keys.find(|held| held.id == id).map(|held| &held.key).ok_or(BadProof::Forged)
     }
 }
 
@@ -325,15 +326,41 @@ mod tests {
 
     #[test]
     fn both_ends_agree_on_what_they_count_by() {
-        let keys = keys(&[("k1", 1)]);
-        let gate = keys.agreeing_on(&[b"edge", b"shared"]);
-        let call = gate.prove_call(b"", &[1; 16], NOW);
-        for (parts, same) in
-            [(&[&b"edge"[..], b"shared"], true), (&[b"edge", b"each"], false), (&[b"edg", b"eshared"], false)]
-        {
-            let state = keys.agreeing_on(parts);
+        let keys = keys(&[("k1", 1), ("k2", 2)]);
+        let counted = |bytes: &[u8]| {
+            let texts =
+                bytes.iter().map(|byte| SecretKey::from_bytes([*byte; 32]).to_text().expose().to_owned());
+            LimiterKeys::parse(&texts.collect::<Vec<_>>().join(",")).unwrap()
+        };
+        let edge: &[&[u8]] = &[b"edge", b"shared"];
+        for (by_gate, by_state, parts, same) in [
+            (&[7][..], &[7][..], edge, true),
+            (&[7], &[7], &[b"edge", b"each"], false),
+            (&[7], &[7], &[b"edg", b"eshared"], false),
+            (&[7], &[8], edge, false),
+            // While it is changed, in each step the one end before the other.
+            (&[7], &[7, 8], edge, true),
+            (&[7, 8], &[7], edge, true),
+            (&[7, 8], &[7, 8], edge, true),
+            (&[7, 8], &[8, 7], edge, true),
+            (&[8, 7], &[7, 8], edge, true),
+            (&[8, 7], &[8, 7], edge, true),
+            (&[8], &[8, 7], edge, true),
+            (&[8, 7], &[8], edge, true),
+            // A step was left out.
+            (&[8, 7], &[7], edge, false),
+            (&[7, 8], &[8], edge, false),
+            (&[7, 9], &[8, 9], edge, false),
+        ] {
+            let gate = keys.agreeing_on(&counted(by_gate), edge);
+            let state = keys.agreeing_on(&counted(by_state), parts);
+            let call = gate.prove_call(b"", &[1; 16], NOW);
             let checked = state.check_call(&call, b"", NOW, &mut SeenNonces::new(NOW));
-            assert_eq!(checked.is_ok(), same, "{parts:?}");
+            assert_eq!(checked.is_ok(), same, "{by_gate:?} {by_state:?} {parts:?}");
+            if let Ok(answering) = checked {
+                let answer = answering.prove(200, b"alive");
+                assert_eq!(gate.check_answer(&answer, &[1; 16], 200, b"alive"), Ok(()));
+            }
         }
     }
 
