@@ -2,7 +2,7 @@
 
 use super::asked::{Begun, Query, audited, begin, created, next_of, path_id};
 use super::authorize::{Realm, authorize};
-use super::end_merchant_sessions;
+use super::{disable_merchant, end_merchant_sessions};
 use crate::app::App;
 use crate::http::answer::{json, version_to_change, versioned};
 use crate::http::error::ApiError;
@@ -10,7 +10,7 @@ use crate::http::incoming::Incoming;
 use crate::http::operation::Act;
 use crate::merchants::{
     Merchant, MerchantSettings, NewMerchant, Service, change_merchant, change_services, create_merchant_in,
-    disable_merchant, find_merchant, find_merchants, find_services,
+    find_merchant, find_merchants, find_services,
 };
 use axum::extract::{Path, State};
 use axum::http::StatusCode;

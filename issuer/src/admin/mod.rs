@@ -6,6 +6,7 @@ mod asked;
 mod audit_routes;
 mod authorize;
 mod disable_account;
+mod disable_merchant;
 mod edge_routes;
 mod end_merchant_sessions;
 mod erase_account;
@@ -20,6 +21,7 @@ mod signing_key_routes;
 pub(crate) use disable_account::{
     disable_account, enable_account, end_account_sessions, reset_account_failures,
 };
+pub(crate) use disable_merchant::disable_merchant;
 pub(crate) use end_merchant_sessions::end_merchant_sessions;
 pub(crate) use erase_account::erase_account;
 pub(crate) use export_account::export_account;

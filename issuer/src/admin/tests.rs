@@ -4,6 +4,7 @@
 //!
 //! It is long since the matrix and what goes beyond a row of it are one concept over the same few things that it makes.
 
+use super::disable_merchant;
 use crate::accounts::{AccountSettings, NewAccount, create_account};
 use crate::app::App;
 use crate::applications::{Class, create_application};
@@ -11,7 +12,6 @@ use crate::audit::{Filter, find_entries};
 use crate::edges::{EdgeFacts, create_edge};
 use crate::factors::verify_credentials;
 use crate::http::context::Caller;
-use crate::merchants::disable_merchant;
 use crate::merchants::{MerchantSettings, NewKey, NewMerchant, create_key, create_merchant, rotate_key};
 use crate::oauth::exchange;
 use crate::permissions::{AccountRights, Giver, change_rights, create_role};
@@ -220,6 +220,11 @@ async fn every_role_on_every_route(db: Db) {
         token(app, &router, &gone, "admin:*").await,
         token_of_person(app, &gone, "admin:*", false).await,
     ];
+    for token in &ended[1..] {
+        let path = format!("/admin/v1/merchants/{gone}/keys");
+        let (status, answer) = send(&router, request("get", &path, Some(token), false)).await;
+        assert_eq!(status, StatusCode::OK, "before: {answer}");
+    }
     disable_merchant(app, &gone, "operator", &Caller::operator()).await.unwrap();
     // Nothing can be made at a merchant that is gone.
     roles.extend(ended.into_iter().map(|token| (OVER, own, Some(token), false, none)));

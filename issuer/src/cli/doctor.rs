@@ -168,7 +168,7 @@ fn master_key(config: &Config, checks: &mut Checks) -> Option<MasterKeys> {
         }
     };
     #[cfg(unix)]
-    if let Some(path) = &config.master_key_file {
+    for path in [&config.master_key_file, &config.next_master_key_file].into_iter().flatten() {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = std::fs::metadata(path).map_or(0, |data| data.permissions().mode());
         // Its group may be the user that margrave runs as.

@@ -2,12 +2,12 @@
 
 use super::admin::read_services;
 use super::{CommandError, Output};
-use crate::admin::end_merchant_sessions;
+use crate::admin::{disable_merchant, end_merchant_sessions};
 use crate::app::App;
 use crate::http::context::Caller;
 use crate::merchants::{
-    MerchantSettings, NewKey, NewMerchant, create_key, create_merchant, disable_merchant, find_keys,
-    find_merchants, revoke_key, rotate_key,
+    MerchantSettings, NewKey, NewMerchant, create_key, create_merchant, find_keys, find_merchants,
+    revoke_key, rotate_key,
 };
 use clap::Subcommand;
 use margrave_shared::id::{KeyId, MerchantId};

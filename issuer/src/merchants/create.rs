@@ -1,14 +1,12 @@
-//! Making and disabling merchants.
+//! Making merchants.
 
 use super::{Merchant, MerchantSettings, Service, store};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::revocations;
 use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
-use margrave_shared::event::Ended;
 use margrave_shared::id::MerchantId;
 use margrave_shared::label::check_label;
 use std::collections::BTreeSet;
@@ -100,43 +98,5 @@ pub(super) fn check_services(app: &App, services: &[Service]) -> Result<(), Fail
             return invalid("two services have the same audience");
         }
     }
-    Ok(())
-}
-
-/// Disables a merchant: its keys are revoked, nobody logs in any more. Its people's sessions end with their tokens'
-/// next refresh, at once where an administrator ends them.
-///
-/// # Errors
-/// `not_found`, or `conflict` when it is disabled already or runs the system.
-pub(crate) async fn disable_merchant(
-    app: &App,
-    id: &MerchantId,
-    actor: &str,
-    caller: &Caller,
-) -> Result<(), Failure> {
-    let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    if store::find_merchant(&mut tx, id).await?.is_none() {
-        return Err(Failure::denied(ErrorCode::NotFound, "unknown_merchant"));
-    }
-    if !store::update_disabled(&mut tx, id, now).await? {
-        return Err(Failure::denied(ErrorCode::Conflict, "disabled_or_platform"));
-    }
-    // Keys by their ids, and the feed's counter last: see `sessions::end_all` for the order of locks.
-    let mut keys: Vec<_> = store::find_keys(&mut tx, id).await?.into_iter().map(|key| key.key_id).collect();
-    keys.sort();
-    let mut revoked = Vec::new();
-    for key_id in keys {
-        if store::update_revoked(&mut tx, &key_id, id, now).await? {
-            revoked.push(key_id);
-        }
-    }
-    for key_id in revoked {
-        revocations::publish(app, &mut tx, &Ended::Key { key_id }, now).await?;
-    }
-    let entry = Entry::done("merchant.disable").merchant(id).actor(actor);
-    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
-    tx.commit().await?;
-    app.feed.notify();
     Ok(())
 }

@@ -6,9 +6,32 @@ use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::revocations;
+use crate::storage::{StorageError, Tx};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::event::Ended;
 use margrave_shared::id::{KeyId, MerchantId};
+use margrave_shared::time::UnixMs;
+
+/// Revokes all keys of a merchant, by their ids, in a transaction of the caller's, who publishes what is given: the feed's counter is
+/// locked last.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn revoke_all_keys(
+    tx: &mut Tx,
+    id: &MerchantId,
+    now: UnixMs,
+) -> Result<Vec<KeyId>, StorageError> {
+    let mut keys: Vec<_> = store::find_keys(tx, id).await?.into_iter().map(|key| key.key_id).collect();
+    keys.sort();
+    let mut revoked = Vec::new();
+    for key_id in keys {
+        if store::update_revoked(tx, &key_id, id, now).await? {
+            revoked.push(key_id);
+        }
+    }
+    Ok(revoked)
+}
 
 /// Revokes a key of a merchant.
 ///

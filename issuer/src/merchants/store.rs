@@ -40,12 +40,13 @@ const FIND_EACH_KEY_SQLITE: &str =
     s.audience, s.permissions AS service_permissions
     FROM merchant_keys k JOIN merchants m ON m.id = k.merchant_id LEFT JOIN services s ON s.merchant_id = m.id
     WHERE k.id IN (SELECT value FROM json_each($1)) ORDER BY k.id, s.audience";
+// Joined and not `= ANY`: for an array of unknown length PostgreSQL would plan it anew each time.
 const FIND_EACH_KEY_POSTGRES: &str =
     "SELECT k.id AS key_id, k.merchant_id, k.secret_hash, k.permissions, k.created_at AS key_created_at,
     k.expires_at, k.last_used_at, k.revoked_at, m.id, m.name, m.settings, m.created_at, m.platform_at, m.disabled_at, m.version, m.import_hash,
     s.audience, s.permissions AS service_permissions
-    FROM merchant_keys k JOIN merchants m ON m.id = k.merchant_id LEFT JOIN services s ON s.merchant_id = m.id
-    WHERE k.id = ANY($1) ORDER BY k.id, s.audience";
+    FROM UNNEST($1::TEXT[]) AS wanted (id) JOIN merchant_keys k ON k.id = wanted.id
+    JOIN merchants m ON m.id = k.merchant_id LEFT JOIN services s ON s.merchant_id = m.id ORDER BY k.id, s.audience";
 const FIND_KEYS: &str = "SELECT id, merchant_id, permissions, created_at, expires_at, last_used_at,
     revoked_at FROM merchant_keys WHERE merchant_id = $1 ORDER BY created_at, id";
 const TOUCH_KEY: &str = "UPDATE merchant_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3)";
@@ -242,7 +243,8 @@ pub(super) async fn find_platforms(tx: &mut Tx) -> Result<Vec<Merchant>, Storage
     rows.into_iter().map(Merchant::try_from).collect()
 }
 
-pub(super) async fn update_disabled(tx: &mut Tx, id: &MerchantId, now: UnixMs) -> Result<bool, StorageError> {
+/// Marks a merchant disabled; gives whether it was not, and does not run the system.
+pub(crate) async fn update_disabled(tx: &mut Tx, id: &MerchantId, now: UnixMs) -> Result<bool, StorageError> {
     on_tx!(tx, c => sqlx::query(DISABLE_MERCHANT)
         .bind(id.as_str())
         .bind(now.0)

@@ -3,17 +3,18 @@
 
 use super::{FACTORS_GRANT, TokenRequest, grant_alone};
 use crate::accounts::{AccountSettings, find_account, find_by_login, raise_generation, update_settings};
-use crate::admin::end_merchant_sessions;
+use crate::admin::{disable_merchant, end_merchant_sessions};
 use crate::app::App;
 use crate::audit::{Filter, find_entries};
 use crate::edges::{EdgeFacts, create_edge};
 use crate::factors::verify_credentials;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::merchants::{MerchantSettings, NewMerchant, create_merchant, find_merchant};
+use crate::merchants::{MerchantSettings, NewMerchant, create_merchant, find_keys, find_merchant};
 use crate::merchants::{NewKey, create_key};
 use crate::permissions::{AccountRights, Giver, change_rights, create_role, delete_role};
-use crate::sessions::{find_by_account, find_session};
+use crate::revocations::store::find_head;
+use crate::sessions::{find_accounts_in_session, find_by_account, find_session};
 use crate::storage::testing::{block_writers, dump, on_both_databases};
 use crate::storage::{Db, on_tx};
 use crate::sweeper::sweep;
@@ -401,6 +402,18 @@ async fn what_a_role_gives_is_in_the_token_and_ends_with_it(db: Db) {
     // A role that is gone gives nothing.
     delete_role(app, &world.merchant.id, &name, version, "operator", &caller).await.unwrap();
     assert_eq!(login("").await.unwrap().scope, "read security write");
+    // A merchant that is closed puts everybody out, and every edge hears of it.
+    let in_session = async || {
+        find_accounts_in_session(&mut app.db.read().await.unwrap(), &world.merchant.id).await.unwrap()
+    };
+    let keys = find_keys(&mut app.db.read().await.unwrap(), &world.merchant.id).await.unwrap();
+    let keys = i64::try_from(keys.iter().filter(|key| key.revoked_at.is_none()).count()).unwrap();
+    let head = async || find_head(&mut app.db.read().await.unwrap()).await.unwrap().seq;
+    let before = head().await;
+    assert_eq!(in_session().await, std::slice::from_ref(&alice.id));
+    disable_merchant(app, &world.merchant.id, "operator", &caller).await.unwrap();
+    assert_eq!(in_session().await, []);
+    assert!(head().await > before + keys, "an ending of the account beside those of the keys");
 }
 on_both_databases!(roles, super::what_a_role_gives_is_in_the_token_and_ends_with_it);
 
