@@ -19,6 +19,7 @@ use margrave_shared::id::uuid_v4;
 use margrave_shared::jwk::schedule::Rotation;
 use margrave_shared::secret::SecretKey;
 use margrave_shared::session::SessionPolicy;
+use std::sync::Arc;
 
 /// Everything that use cases need.
 #[derive(Debug)]
@@ -86,9 +87,9 @@ impl App {
         let limits = config.limits.limits(&mut Vec::new());
         let limits = limits.ok_or(Failure::Internal("limits out of range"))?;
         let sealing_key = sealing_key(root);
+        let audit = Audit::new(root);
         let app = Self {
             entropy,
-            audit: Audit::new(root),
             keyring: KeyRing::new(sealing_key.clone()),
             sealing_key,
             kdf: Kdf::new(&config.password, entropy.bytes(), entropy.bytes())?,
@@ -98,7 +99,8 @@ impl App {
             status_lists: StatusLists::default(),
             name_key: root.derive("erased names"),
             answers_key: root.derive("idempotent answers"),
-            limiter: Limiter::new(limits, root.derive("limiter"), clock.clone()),
+            limiter: Limiter::new(limits, root.derive("limiter"), clock.clone(), Arc::clone(audit.chain())),
+            audit,
             presented_keys: Together::new(PresentedKeys),
             draining: Draining::default(),
             fetcher: Fetcher::new()?,

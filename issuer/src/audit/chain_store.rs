@@ -13,7 +13,11 @@ const START: &str = "INSERT INTO audit_head (id, seq, hash, at, signature)
 const LOCK_HEAD: &str = "UPDATE audit_head SET id = id WHERE id = 1 RETURNING seq, hash, at, signature";
 const FIND_HEAD: &str = "SELECT seq, hash, at, signature FROM audit_head WHERE id = 1";
 const PUT_HEAD: &str = "UPDATE audit_head SET seq = $1, hash = $2, at = $3, signature = $4 WHERE id = 1";
-const FIND_HASH: &str = "SELECT hash FROM audit WHERE seq = $1";
+const FIND_HASHES: &str = "SELECT seq, hash FROM audit WHERE seq IN ($1, $2)";
+// Nobody waits for who holds it.
+const TRY_LOCK_POSTGRES: &str =
+    "SELECT seq, hash, at, signature FROM audit_head WHERE id = 1 FOR UPDATE SKIP LOCKED";
+const HIGHEST: &str = "SELECT COALESCE(MAX(seq), 0) FROM audit WHERE seq IS NOT NULL";
 const IS_WAITING: &str = "SELECT id FROM audit WHERE seq IS NULL LIMIT 1";
 const COUNT_WAITING: &str = "SELECT COUNT(*), MIN(at) FROM audit WHERE seq IS NULL";
 // One statement, so that both are of one moment.
@@ -22,7 +26,7 @@ const BEYOND: &str =
 
 #[cfg(test)]
 pub(super) const ALL: &[&str] =
-    &[START, LOCK_HEAD, FIND_HEAD, PUT_HEAD, FIND_HASH, IS_WAITING, COUNT_WAITING, BEYOND];
+    &[START, LOCK_HEAD, FIND_HEAD, PUT_HEAD, FIND_HASHES, HIGHEST, IS_WAITING, COUNT_WAITING, BEYOND];
 
 /// A row as it is stored.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -111,6 +115,21 @@ pub(super) async fn lock_head(tx: &mut Tx) -> Result<Option<SignedHead>, Storage
     row.map(head_of).transpose()
 }
 
+/// Locks the head where nobody else has, and gives it. One that cannot be read is none.
+pub(super) async fn try_lock_head(tx: &mut Tx) -> Result<Option<SignedHead>, StorageError> {
+    let row: Option<HeadRow> = match tx {
+        // Its one writer has locked everything.
+        Tx::Sqlite(held) => sqlx::query_as(FIND_HEAD).fetch_optional(&mut **held).await?,
+        Tx::Postgres(held) => sqlx::query_as(TRY_LOCK_POSTGRES).fetch_optional(&mut **held).await?,
+    };
+    Ok(row.and_then(|row| head_of(row).ok()))
+}
+
+/// The highest number that a row has.
+pub(super) async fn find_highest(tx: &mut Tx) -> Result<i64, StorageError> {
+    on_tx!(tx, c => sqlx::query_scalar(HIGHEST).fetch_one(c).await)
+}
+
 /// The head.
 pub(super) async fn find_head(tx: &mut Tx) -> Result<Option<SignedHead>, StorageError> {
     let row: Option<HeadRow> = on_tx!(tx, c => sqlx::query_as(FIND_HEAD).fetch_optional(c).await)?;
@@ -129,9 +148,9 @@ pub(super) async fn update_head(tx: &mut Tx, signed: &SignedHead) -> Result<(), 
         .map(|_| ()))
 }
 
-/// The hash of a sealed row.
-pub(super) async fn find_hash(tx: &mut Tx, seq: i64) -> Result<Option<Vec<u8>>, StorageError> {
-    on_tx!(tx, c => sqlx::query_scalar(FIND_HASH).bind(seq).fetch_optional(c).await)
+/// The hashes of two sealed rows, as far as they are there.
+pub(super) async fn find_hashes(tx: &mut Tx, seqs: [i64; 2]) -> Result<Vec<(i64, Vec<u8>)>, StorageError> {
+    on_tx!(tx, c => sqlx::query_as(FIND_HASHES).bind(seqs[0]).bind(seqs[1]).fetch_all(c).await)
 }
 
 /// Whether any row waits to be sealed.

@@ -2,6 +2,7 @@
 //! itself, and chained within a second (`margrave_shared::audit`). No secret and no personal data in the clear: logins and
 //! addresses stand there as keyed hashes, and sealed under a key of the account that they concern.
 
+mod chain;
 mod chain_store;
 mod export;
 mod personal;
@@ -12,6 +13,7 @@ mod store;
 mod tests;
 mod verify;
 
+pub(crate) use chain::Chain;
 pub(crate) use chain_store::count_waiting as count_unsealed;
 pub(crate) use export::{Exported, export};
 pub(crate) use personal::{Person, PersonalKeys};
@@ -24,12 +26,10 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::storage::{Db, Joint, StorageError, Together, Tx};
-use ed25519_dalek::SigningKey;
-use margrave_shared::audit::Head;
 use margrave_shared::id::{MerchantId, uuid_v4};
 use margrave_shared::secret::SecretKey;
 use margrave_shared::time::UnixMs;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use store::Row;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -97,7 +97,7 @@ impl Entry {
 
 /// Entries of acts that change nothing else, which are committed together.
 #[derive(Debug)]
-struct Entries;
+struct Entries(Arc<Chain>);
 
 impl Joint for Entries {
     type Part = Row;
@@ -108,7 +108,7 @@ impl Joint for Entries {
     const IS_REPEATABLE: bool = true;
 
     async fn run(&self, tx: &mut Tx, rows: &[Row]) -> Result<Vec<()>, StorageError> {
-        store::insert(tx, rows).await?;
+        self.0.write(tx, &rows.iter().collect::<Vec<_>>()).await?;
         Ok(vec![(); rows.len()])
     }
 }
@@ -121,8 +121,7 @@ const MOST_READERS: usize = 2;
 pub(crate) struct Audit {
     key: SecretKey,
     personal: PersonalKeys,
-    heads: SigningKey,
-    last_head: Mutex<Option<Head>>,
+    chain: Arc<Chain>,
     readers: Semaphore,
     together: Together<Entries>,
 }
@@ -131,32 +130,19 @@ impl Audit {
     /// With keys of its own: one under which logins and addresses are hashed, one that seals the accounts' keys, one that signs
     /// the chain's heads.
     pub(crate) fn new(root: &SecretKey) -> Self {
+        let chain = Arc::new(Chain::new(root));
         Self {
             key: root.derive("audit"),
             personal: PersonalKeys::new(root.derive("audit accounts")),
-            heads: Self::head_key(root),
-            last_head: Mutex::default(),
+            chain: Arc::clone(&chain),
             readers: Semaphore::new(MOST_READERS),
-            together: Together::new(Entries),
+            together: Together::new(Entries(chain)),
         }
     }
 
-    /// The key that signs heads.
-    fn head_key(root: &SecretKey) -> SigningKey {
-        SigningKey::from_bytes(root.derive("audit heads").bytes())
-    }
-
-    /// The end of the chain as this process has last seen it.
-    fn last_head(&self) -> Option<Head> {
-        *self.last_head.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Remembers it; several tasks may come by in any order.
-    fn remember(&self, head: Head) {
-        let mut last = self.last_head.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| last.seq < head.seq) {
-            *last = Some(head);
-        }
+    /// The chain that entries get their places in.
+    pub(crate) const fn chain(&self) -> &Arc<Chain> {
+        &self.chain
     }
 
     /// A place among the few who may read much of the audit at once: each holds a connection for long.
@@ -178,7 +164,7 @@ impl Audit {
         now: UnixMs,
         random: [u8; 16],
     ) -> Result<(), StorageError> {
-        store::insert(tx, &[self.prepare(entry, caller, now, random)]).await
+        self.chain.write(tx, &[&self.prepare(entry, caller, now, random)]).await
     }
 
     /// Writes the entry of an act that changes nothing else, and returns when it is durable.
@@ -223,11 +209,12 @@ impl Audit {
 ///
 /// # Errors
 /// The database's.
-pub(crate) async fn insert_prepared(tx: &mut Tx, entries: &[&PreparedEntry]) -> Result<(), StorageError> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    store::insert(tx, entries.iter().copied()).await
+pub(crate) async fn insert_prepared(
+    tx: &mut Tx,
+    chain: &Chain,
+    entries: &[&PreparedEntry],
+) -> Result<(), StorageError> {
+    if entries.is_empty() { Ok(()) } else { chain.write(tx, entries).await }
 }
 
 /// Audits a refusal whose own transaction was rolled back, and hands it on. Should the audit fail, that is the failure:

@@ -1,10 +1,10 @@
 //! The sealer: one process at a time gives rows their places in the chain, and signs its end.
 
+use super::chain::GONE;
 use super::chain_store;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::storage::Tx;
-use margrave_shared::audit::{Head, SignedHead, link};
+use margrave_shared::audit::{Head, link};
 use margrave_shared::time::UnixMs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,23 +48,19 @@ pub(crate) async fn run(app: Arc<App>) {
 }
 
 /// Looks at the head, whoever has sealed last, and remembers it: a process that runs is a witness that no database can silence.
-async fn watch(app: &App) -> Result<Option<Head>, Failure> {
+pub(super) async fn watch(app: &App) -> Result<Option<Head>, Failure> {
+    let chain = app.audit.chain();
     let mut tx = app.db.glance().await?;
     match chain_store::find_head(&mut tx).await? {
         Some(signed) => {
-            let head = check(app, &mut tx, &signed).await?;
-            // Only what is committed: a head that was begun and taken back is none.
-            app.audit.remember(head);
+            let head = chain.check(&mut tx, &signed).await?;
+            chain.remember(head);
             Ok(Some(head))
         }
-        None if app.audit.last_head().is_some() => Err(Failure::Internal(GONE)),
+        None if chain.last().is_some() => Err(Failure::Internal(GONE)),
         None => Ok(None),
     }
 }
-
-const GONE: &str = "ALARM: the audit's head is gone; `margrave audit verify`";
-const OTHER: &str = "ALARM: the audit is not what this process has sealed or seen; compare it with a head that was written down: `margrave \
-     audit verify --head SEQ:HASH`";
 
 /// What was sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,16 +91,14 @@ pub(crate) async fn seal_some(app: &App) -> Result<Sealed, Failure> {
 }
 
 async fn seal_batch(app: &App) -> Result<Sealed, Failure> {
-    let now = app.clock.now();
+    let (now, chain) = (app.clock.now(), app.audit.chain());
     let mut tx = app.db.begin_long().await?;
     // A chain begins where nothing was sealed and this process has seen none.
-    if app.audit.last_head().is_none()
-        && chain_store::start(&mut tx, &Head::start(now).sign(&app.audit.heads)).await?
-    {
+    if chain.last().is_none() && chain_store::start(&mut tx, &Head::start(now).sign(&chain.key)).await? {
         tracing::warn!("the audit's chain begins here: that is so with a new database, and never again");
     }
     let signed = chain_store::lock_head(&mut tx).await?.ok_or(Failure::Internal(GONE))?;
-    let mut head = check(app, &mut tx, &signed).await?;
+    let mut head = chain.check(&mut tx, &signed).await?;
     let waiting = chain_store::find_waiting(&mut tx, None, MOST).await?;
     let mut rows = Vec::with_capacity(waiting.len());
     for row in waiting {
@@ -118,26 +112,8 @@ async fn seal_batch(app: &App) -> Result<Sealed, Failure> {
     if chain_store::update_sealed(&mut tx, &rows).await? != rows.len() as u64 {
         return Err(Failure::Internal("audit rows changed while they were sealed"));
     }
-    chain_store::update_head(&mut tx, &head.sign(&app.audit.heads)).await?;
+    chain_store::update_head(&mut tx, &head.sign(&chain.key)).await?;
     tx.commit().await?;
-    app.audit.remember(head);
+    chain.remember(head);
     Ok(Sealed { rows: rows.len(), head })
-}
-
-/// The head, where it is this issuer's, its row is there, and so is what this process has seen before. Going on from any other
-/// would cover up what was done.
-async fn check(app: &App, tx: &mut Tx, signed: &SignedHead) -> Result<Head, Failure> {
-    if !signed.is_signed_by(&app.audit.heads.verifying_key()) {
-        return Err(Failure::Internal(
-            "ALARM: the audit's head was not signed with this master key; `margrave audit verify`",
-        ));
-    }
-    let head = signed.head;
-    for seen in [Some(head), app.audit.last_head()].into_iter().flatten().filter(|seen| seen.seq > 0) {
-        let stored = chain_store::find_hash(tx, seen.seq).await?;
-        if seen.seq > head.seq || stored.as_deref() != Some(seen.hash.as_slice()) {
-            return Err(Failure::Internal(OTHER));
-        }
-    }
-    Ok(head)
 }

@@ -1,6 +1,10 @@
 //! The chain over processes and on both databases, against whoever may write to the database.
 
-use super::{Entry, Exported, Filter, chain_store, export, find_entries, seal_some, verify_chain};
+use super::seal::watch;
+use super::{
+    Entry, Exported, Filter, PreparedEntry, chain_store, export, find_entries, insert_prepared, seal_some,
+    verify_chain,
+};
 use crate::accounts::find_audit_key;
 use crate::app::App;
 use crate::factors::verify_credentials;
@@ -195,6 +199,151 @@ async fn several_sealers_make_one_chain(db: Db) {
     assert_eq!(findings(&world.app).await, [Finding::Unsigned]);
 }
 on_both_databases!(several, super::several_sealers_make_one_chain);
+
+/// Entries of acts that are committed together.
+fn entries(app: &App, count: usize) -> Vec<PreparedEntry> {
+    let entry = |number| {
+        let entry = Entry::done("test.together").actor("operator").subject(format!("t{number}"));
+        app.audit.prepare(entry, &Caller::operator(), app.clock.now(), app.entropy.bytes())
+    };
+    (0..count).map(entry).collect()
+}
+
+async fn write_together(app: &App, entries: &[PreparedEntry]) {
+    let mut tx = app.db.begin().await.unwrap();
+    insert_prepared(&mut tx, app.audit.chain(), &entries.iter().collect::<Vec<_>>()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn waiting(app: &App) -> i64 {
+    chain_store::count_waiting(&mut app.db.read().await.unwrap()).await.unwrap().0
+}
+
+async fn many_entries_of_one_commit_are_chained_as_they_are_written(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    write_together(app, &entries(app, 20)).await;
+    assert!(waiting(app).await >= 20, "a chain is begun by the sealer alone");
+    seal_some(app).await.unwrap();
+    let some = entries(app, 20);
+    write_together(app, &some).await;
+    write_together(app, &entries(app, 2)).await;
+    assert_eq!(waiting(app).await, 2, "few are left to the sealer");
+    // Of what is rolled back nothing is left, and the next ones go on from what is there.
+    let mut tx = app.db.begin().await.unwrap();
+    let others = entries(app, 9);
+    insert_prepared(&mut tx, app.audit.chain(), &others.iter().collect::<Vec<_>>()).await.unwrap();
+    drop(tx);
+    write_together(app, &entries(app, 9)).await;
+    // What was committed and is not known to be is written once more.
+    write_together(app, &some).await;
+    seal_some(app).await.unwrap();
+    let verified = verify_chain(app, None).await.unwrap();
+    assert_eq!((verified.findings, verified.unsealed), (Vec::new(), 0));
+    assert_eq!(run(app, "UPDATE audit SET at = at WHERE act = 'test.together'").await, 51);
+}
+on_both_databases!(together, super::many_entries_of_one_commit_are_chained_as_they_are_written);
+
+async fn commits_of_many_and_sealers_of_several_processes_make_one_chain(db: Db) {
+    let world = Arc::new(World::new(db).await);
+    let other = world.another_process().await;
+    seal_some(&other).await.unwrap();
+    let mut tasks = Vec::new();
+    for number in 0..40 {
+        let app = if number % 2 == 0 { Arc::clone(&world.app) } else { Arc::clone(&other) };
+        tasks.push(tokio::spawn(async move {
+            match number % 5 {
+                0 => write(&app, format!("n{number}")).await,
+                1 => drop(seal_some(&app).await.unwrap()),
+                _ => write_together(&app, &entries(&app, 8 + number)).await,
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    seal_some(&other).await.unwrap();
+    let verified = verify_chain(&world.app, None).await.unwrap();
+    assert_eq!((verified.findings, verified.unsealed), (Vec::new(), 0));
+    assert!(verified.sealed > 600, "{}", verified.sealed);
+}
+on_both_databases!(crowd, super::commits_of_many_and_sealers_of_several_processes_make_one_chain);
+
+async fn nothing_is_put_upon_a_head_that_is_not_good(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    seal_some(app).await.unwrap();
+    write_together(app, &entries(app, 10)).await;
+    seal_some(app).await.unwrap();
+    run(app, "CREATE TABLE kept AS SELECT * FROM audit_head").await;
+    write_together(app, &entries(app, 10)).await;
+    watch(app).await.unwrap();
+    // Back to a head that was once good: the acts are done, and their entries wait.
+    run(app, "DELETE FROM audit_head").await;
+    run(app, "INSERT INTO audit_head SELECT * FROM kept").await;
+    run(app, "DELETE FROM audit WHERE seq > (SELECT seq FROM audit_head)").await;
+    write_together(app, &entries(app, 10)).await;
+    assert_eq!(waiting(app).await, 10);
+    assert!(seal_some(app).await.is_err());
+    // One that another master key has signed, and one whose rows are gone once the sealer has seen that.
+    let other = world.another_process().await;
+    seal_some(&other).await.unwrap();
+    let good = chain_store::find_head(&mut app.db.read().await.unwrap()).await.unwrap().unwrap();
+    let stranger = good.head.sign(&ed25519_dalek::SigningKey::from_bytes(&[9; 32]));
+    let mut tx = app.db.begin().await.unwrap();
+    chain_store::update_head(&mut tx, &stranger).await.unwrap();
+    tx.commit().await.unwrap();
+    write_together(&other, &entries(&other, 10)).await;
+    assert_eq!(waiting(app).await, 10);
+    let mut tx = app.db.begin().await.unwrap();
+    chain_store::update_head(&mut tx, &good).await.unwrap();
+    tx.commit().await.unwrap();
+    write_together(&other, &entries(&other, 10)).await;
+    watch(&other).await.unwrap();
+    run(app, "DELETE FROM audit WHERE seq = (SELECT seq FROM audit_head)").await;
+    assert!(watch(&other).await.is_err());
+    write_together(&other, &entries(&other, 10)).await;
+    assert_eq!(waiting(app).await, 20);
+}
+
+async fn whatever_the_chain_is_like_acts_are_done(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    write(app, "first".to_owned()).await;
+    write(app, "second".to_owned()).await;
+    seal_some(app).await.unwrap();
+    write(app, "third".to_owned()).await;
+    // A number that was not given out, in the way of the next ones.
+    let next = "(SELECT seq + 3 FROM audit_head)";
+    run(app, &format!("UPDATE audit SET seq = {next} WHERE subject = 'third'")).await;
+    write_together(app, &entries(app, 10)).await;
+    assert_eq!(waiting(app).await, 10);
+    run(app, "UPDATE audit SET seq = NULL WHERE subject = 'third'").await;
+    // A head that cannot be read.
+    run(app, "CREATE TABLE kept AS SELECT * FROM audit_head").await;
+    let bytes = if matches!(app.db, Db::Sqlite { .. }) { "x'00'" } else { "'\\x00'::bytea" };
+    run(app, &format!("UPDATE audit_head SET signature = {bytes}")).await;
+    write_together(app, &entries(app, 10)).await;
+    assert_eq!(waiting(app).await, 21);
+    run(app, "UPDATE audit_head SET signature = (SELECT signature FROM kept)").await;
+    // One that another issuer holds, and is frozen: on SQLite nobody else writes meanwhile.
+    if matches!(app.db, Db::Postgres(_)) {
+        let mut frozen = app.db.begin().await.unwrap();
+        chain_store::lock_head(&mut frozen).await.unwrap().unwrap();
+        write_together(app, &entries(app, 10)).await;
+        assert_eq!(waiting(app).await, 31);
+    }
+    // The last row is gone before anybody has looked.
+    seal_some(app).await.unwrap();
+    write_together(app, &entries(app, 10)).await;
+    assert_eq!(waiting(app).await, 0);
+    run(app, "DELETE FROM audit WHERE seq = (SELECT seq FROM audit_head)").await;
+    write_together(app, &entries(app, 10)).await;
+    assert_eq!(waiting(app).await, 10);
+}
+on_both_databases!(acts, super::whatever_the_chain_is_like_acts_are_done);
+
+on_both_databases!(bad_heads, super::nothing_is_put_upon_a_head_that_is_not_good);
 
 async fn what_is_personal_is_readable_until_its_key_is_destroyed(db: Db) {
     let world = World::new(db).await;

@@ -1,6 +1,6 @@
 //! Whether the audit is as it was sealed.
 
-use super::{Audit, chain_store};
+use super::{Chain, chain_store};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::storage::{Db, StorageError, Tx};
@@ -49,7 +49,7 @@ const PAGE: i64 = 1_000;
 pub(crate) async fn head_is_signed(db: &Db, root: &SecretKey) -> Result<Option<bool>, StorageError> {
     let mut tx = db.glance().await?;
     let head = chain_store::find_head(&mut tx).await?;
-    let key = Audit::head_key(root).verifying_key();
+    let key = Chain::new(root).key.verifying_key();
     if head.is_none() && !chain_store::find_sealed(&mut tx, i64::MIN, 1).await?.is_empty() {
         return Ok(Some(false));
     }
@@ -100,7 +100,7 @@ pub(crate) async fn verify_chain(app: &App, witness: Option<Witness>) -> Result<
     let (mut findings, mut found) = if signed.is_none() && sealed == 0 && witness.is_none() {
         (Vec::new(), 0)
     } else {
-        walk.end(signed.as_ref(), &app.audit.heads.verifying_key())
+        walk.end(signed.as_ref(), &app.audit.chain().key.verifying_key())
     };
     if beyond > 0 {
         findings.push(Finding::Beyond(beyond));

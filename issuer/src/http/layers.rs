@@ -59,9 +59,9 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     let handled = async move {
         let (mut response, ending) = noting_endings(next.run(request)).await;
         // A refusal does not tell by waiting that it ended something, as that of a refresh token's second use does.
-        if response.status().is_success()
-            && let Some(propagated) = propagated(&handler, ending, tells_always).await
-        {
+        if response.status().is_success() && (ending.is_some() || tells_always) {
+            // Boxed: it is large, and few requests need it.
+            let propagated = Box::pin(propagated(&handler, ending)).await;
             let value = HeaderValue::from_static(if propagated { "true" } else { "false" });
             response.headers_mut().insert(HeaderName::from_static(PROPAGATED), value);
         }
@@ -117,22 +117,21 @@ fn known_method(method: &Method) -> &'static str {
     }
 }
 
-/// Whether every edge has an ending; `None` when there was none to tell of.
-async fn propagated(app: &App, ending: Option<Cursor>, tells_always: bool) -> Option<bool> {
+/// Whether every edge has an ending, or whatever there is where none is named.
+async fn propagated(app: &App, ending: Option<Cursor>) -> bool {
     let told = async {
         let place = match ending {
             Some(place) => place,
-            None if tells_always => find_head(&mut app.db.glance().await?).await?,
-            None => return Ok(None),
+            None => find_head(&mut app.db.glance().await?).await?,
         };
         let edges = edges::find_standing(app).await?;
         let watch = Stopwatch::start();
         let settled = app.propagation.settled(&edges, &place).await;
         metrics::ending(settled, watch);
-        Ok::<_, Failure>(Some(settled))
+        Ok::<_, Failure>(settled)
     };
     // Whom it concerns cannot be known: then nobody is said to know.
-    told.await.unwrap_or(Some(false))
+    told.await.unwrap_or(false)
 }
 
 /// What no route names.

@@ -12,7 +12,7 @@ pub(crate) use refused::{run as run_refusals, write_refusals};
 pub(crate) use store::delete_full;
 
 use crate::app::App;
-use crate::audit::Entry;
+use crate::audit::{Chain, Entry};
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::http::context::Caller;
@@ -29,6 +29,7 @@ use memory::Memory;
 use refused::Refused;
 use rows::{Counter, Part, Word};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The limiter.
 #[derive(Debug)]
@@ -39,9 +40,9 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    /// With the operator's limits; `key` hashes what is counted by.
-    pub(crate) fn new(limits: Limits, key: SecretKey, clock: Clock) -> Self {
-        let counter = Counter { clock, memory: Memory::default(), refused: Refused::default() };
+    /// With the operator's limits; `key` hashes what is counted by, and entries of attempts get their places in the chain.
+    pub(crate) fn new(limits: Limits, key: SecretKey, clock: Clock, chain: Arc<Chain>) -> Self {
+        let counter = Counter { clock, memory: Memory::default(), refused: Refused::default(), chain };
         Self { limits, keys: key.into(), together: Together::new(counter) }
     }
 
@@ -94,7 +95,7 @@ impl<'a> Attempt<'a> {
         }
         // Names of merchants come from bodies that anybody writes: those that are none have no bucket.
         if let Some((merchant, _)) = &drawing.merchant
-            && find_merchant(&mut app.db.glance().await?, merchant).await?.is_none()
+            && !Box::pin(is_there(app, merchant)).await?
         {
             drawing.merchant = None;
         }
@@ -141,7 +142,7 @@ impl<'a> Attempt<'a> {
                 self.draw(app, Part::Settle { drawing, comes_back, entry: None }).await?;
             }
             Stage::Taken(taken) if comes_back => {
-                match app.limiter.together.join(&app.db, Part::GiveBack(taken.clone())).await {
+                match Box::pin(app.limiter.together.join(&app.db, Part::GiveBack(taken.clone()))).await {
                     Ok(_) => app.limiter.memory().forget_empty(&taken),
                     Err(error) => tracing::warn!(%error, "a right attempt was not given back"),
                 }
@@ -157,12 +158,17 @@ impl<'a> Attempt<'a> {
     }
 
     async fn draw(&self, app: &App, part: Part) -> Result<Vec<Draw>, Failure> {
-        let Word { taken, suspected } = app.limiter.together.join(&app.db, part).await?;
+        // Boxed: a request holds several of these, one after another, and is moved about with them.
+        let Word { taken, suspected } = Box::pin(app.limiter.together.join(&app.db, part)).await?;
         if let Some(merchant) = suspected {
-            tell_of_spraying(app, &merchant, self.caller).await?;
+            Box::pin(tell_of_spraying(app, &merchant, self.caller)).await?;
         }
         taken.map_err(|Empty { retry_after_ms }| Failure::TooManyAttempts { retry_after_ms })
     }
+}
+
+async fn is_there(app: &App, merchant: &MerchantId) -> Result<bool, StorageError> {
+    Ok(find_merchant(&mut app.db.glance().await?, merchant).await?.is_some())
 }
 
 /// One password tried on many logins: whoever runs the issuer is told, and the audit.

@@ -4,7 +4,7 @@
 use super::memory::Memory;
 use super::refused::Refused;
 use super::store::{self, Bucket, Buckets};
-use crate::audit::{PreparedEntry, insert_prepared};
+use crate::audit::{Chain, PreparedEntry, insert_prepared};
 use crate::clock::Clock;
 use crate::storage::{Joint, StorageError, Tx};
 use margrave_shared::id::MerchantId;
@@ -14,6 +14,7 @@ use margrave_shared::limiter::gcra::Empty;
 use margrave_shared::limiter::pair::{Act, Counting, Pair};
 use margrave_shared::time::UnixMs;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 /// What somebody does to buckets.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(super) struct Counter {
     pub(super) clock: Clock,
     pub(super) memory: Memory,
     pub(super) refused: Refused,
+    /// Where the entries of attempts get their places.
+    pub(super) chain: Arc<Chain>,
 }
 
 impl Joint for Counter {
@@ -86,7 +89,7 @@ impl Joint for Counter {
             words.push(Word { taken, suspected: rows.noted.suspected.take() });
         }
         store::update(tx, &rows.changed).await?;
-        insert_prepared(tx, &entries).await?;
+        insert_prepared(tx, &self.chain, &entries).await?;
         // Only now: what failed before this may be done again.
         self.remember(&rows.noted, &mut words);
         Ok(words)

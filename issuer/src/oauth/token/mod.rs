@@ -97,14 +97,14 @@ pub(super) async fn grant(
     }
     attempt.take(app).await?;
     match grant_type? {
-        FACTORS_GRANT => match factors::grant(app, request).await {
-            Err(failure) => Err(audit_refusal(app, "session.open", failure, request.caller).await),
+        FACTORS_GRANT => match Box::pin(factors::grant(app, request)).await {
+            Err(failure) => Err(Box::pin(audit_refusal(app, "session.open", failure, request.caller)).await),
             granted => granted,
         },
-        "refresh_token" => Ok(refresh::grant(app, request).await?.into()),
+        "refresh_token" => Ok(Box::pin(refresh::grant(app, request)).await?.into()),
         _ => {
             let failure = Failure::denied(ErrorCode::UnsupportedGrantType, "grant_type");
-            Err(audit_refusal(app, "token.unknown_grant", failure, request.caller).await)
+            Err(Box::pin(audit_refusal(app, "token.unknown_grant", failure, request.caller)).await)
         }
     }
 }
