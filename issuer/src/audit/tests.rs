@@ -1,4 +1,5 @@
 //! The chain over processes and on both databases, against whoever may write to the database.
+//! It is long since every way of tampering, and every state that the chain may be in, is tried against one chain with the same few helpers.
 
 use super::seal::watch;
 use super::{

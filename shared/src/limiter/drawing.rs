@@ -1,5 +1,7 @@
 //! How an attempt draws from its buckets: from which, in which order, and what one that is empty means. Edge and issuer keep
 //! their buckets differently and draw alike.
+//!
+//! It is long since the rule is followed through floods, alarms, silent buckets and a change of keys; that is two thirds of it.
 
 use super::gcra::Empty;
 use super::limits::{Limits, all_outcomes};
