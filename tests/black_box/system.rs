@@ -61,6 +61,10 @@ pub(crate) fn new_state() -> PathBuf {
     let mut path = std::env::temp_dir();
     let unique = format!("margrave-{}-{:?}", std::process::id(), std::thread::current().id());
     path.push(unique.replace(['(', ')'], ""));
+    // One that was interrupted leaves its folder, and its id comes again.
+    while path.exists() {
+        path.as_mut_os_string().push("-");
+    }
     path
 }
 
