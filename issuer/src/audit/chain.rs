@@ -59,6 +59,20 @@ impl Chain {
     /// # Errors
     /// [`Failure::Internal`] where it is not; the database's.
     pub(super) async fn check(&self, tx: &mut Tx, signed: &SignedHead) -> Result<Head, Failure> {
+        self.look(tx, signed).await.map(|(head, _)| head)
+    }
+
+    /// The same for whoever has locked the head: then nothing has a number beyond it either, which would be in the way of the next.
+    ///
+    /// # Errors
+    /// As [`Chain::check`].
+    pub(super) async fn check_locked(&self, tx: &mut Tx, signed: &SignedHead) -> Result<Head, Failure> {
+        let (head, highest) = self.look(tx, signed).await?;
+        if highest > head.seq { Err(Failure::Internal(OTHER)) } else { Ok(head) }
+    }
+
+    /// The head, checked, and the highest number that was there a moment later.
+    async fn look(&self, tx: &mut Tx, signed: &SignedHead) -> Result<(Head, i64), Failure> {
         // What this process has signed itself need not be checked again.
         let is_own = *lock(&self.own) == Some(*signed);
         if !is_own && !signed.is_signed_by(&self.key.verifying_key()) {
@@ -69,11 +83,15 @@ impl Chain {
         if last.seq > head.seq {
             return Err(Failure::Internal(OTHER));
         }
-        let stored = chain_store::find_hashes(tx, [head.seq, last.seq]).await?;
+        let end = chain_store::find_end(tx, [head.seq, last.seq]).await?;
         let is_there = |seen: &Head| {
-            seen.seq == 0 || stored.iter().any(|(seq, hash)| *seq == seen.seq && *hash == seen.hash)
+            seen.seq == 0
+                || end.iter().any(|(seq, hash)| *seq == seen.seq && hash.as_deref() == Some(&seen.hash[..]))
         };
-        if is_there(&head) && is_there(&last) { Ok(head) } else { Err(Failure::Internal(OTHER)) }
+        if !is_there(&head) || !is_there(&last) {
+            return Err(Failure::Internal(OTHER));
+        }
+        Ok((head, end.iter().map(|(seq, _)| *seq).max().unwrap_or(0)))
     }
 
     /// Writes entries; there is at least one. Those that are there already stay as they are, so that it may be tried again.
@@ -93,11 +111,7 @@ impl Chain {
     /// where somebody else holds it: an act waits for no other issuer, which may be frozen.
     async fn lock(&self, tx: &mut Tx) -> Result<Option<Head>, StorageError> {
         let Some(signed) = chain_store::try_lock_head(tx).await? else { return Ok(None) };
-        // A number that is taken already would fail the acts.
-        if chain_store::find_highest(tx).await? > signed.head.seq {
-            return Ok(None);
-        }
-        match self.check(tx, &signed).await {
+        match self.check_locked(tx, &signed).await {
             Ok(head) => Ok(Some(head)),
             Err(Failure::Storage(error)) => Err(error),
             Err(_) => Ok(None),

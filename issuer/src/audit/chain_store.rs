@@ -13,11 +13,12 @@ const START: &str = "INSERT INTO audit_head (id, seq, hash, at, signature)
 const LOCK_HEAD: &str = "UPDATE audit_head SET id = id WHERE id = 1 RETURNING seq, hash, at, signature";
 const FIND_HEAD: &str = "SELECT seq, hash, at, signature FROM audit_head WHERE id = 1";
 const PUT_HEAD: &str = "UPDATE audit_head SET seq = $1, hash = $2, at = $3, signature = $4 WHERE id = 1";
-const FIND_HASHES: &str = "SELECT seq, hash FROM audit WHERE seq IN ($1, $2)";
+// Each half is a look into the index, however long the table is.
+const FIND_END: &str = "SELECT seq, hash FROM audit WHERE seq IN ($1, $2)
+    UNION ALL SELECT seq, hash FROM (SELECT seq, hash FROM audit WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1) AS highest";
 // Nobody waits for who holds it.
 const TRY_LOCK_POSTGRES: &str =
     "SELECT seq, hash, at, signature FROM audit_head WHERE id = 1 FOR UPDATE SKIP LOCKED";
-const HIGHEST: &str = "SELECT COALESCE(MAX(seq), 0) FROM audit WHERE seq IS NOT NULL";
 const IS_WAITING: &str = "SELECT id FROM audit WHERE seq IS NULL LIMIT 1";
 const COUNT_WAITING: &str = "SELECT COUNT(*), MIN(at) FROM audit WHERE seq IS NULL";
 // One statement, so that both are of one moment.
@@ -26,7 +27,7 @@ const BEYOND: &str =
 
 #[cfg(test)]
 pub(super) const ALL: &[&str] =
-    &[START, LOCK_HEAD, FIND_HEAD, PUT_HEAD, FIND_HASHES, HIGHEST, IS_WAITING, COUNT_WAITING, BEYOND];
+    &[START, LOCK_HEAD, FIND_HEAD, PUT_HEAD, FIND_END, IS_WAITING, COUNT_WAITING, BEYOND];
 
 /// A row as it is stored.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -125,11 +126,6 @@ pub(super) async fn try_lock_head(tx: &mut Tx) -> Result<Option<SignedHead>, Sto
     Ok(row.and_then(|row| head_of(row).ok()))
 }
 
-/// The highest number that a row has.
-pub(super) async fn find_highest(tx: &mut Tx) -> Result<i64, StorageError> {
-    on_tx!(tx, c => sqlx::query_scalar(HIGHEST).fetch_one(c).await)
-}
-
 /// The head.
 pub(super) async fn find_head(tx: &mut Tx) -> Result<Option<SignedHead>, StorageError> {
     let row: Option<HeadRow> = on_tx!(tx, c => sqlx::query_as(FIND_HEAD).fetch_optional(c).await)?;
@@ -148,9 +144,13 @@ pub(super) async fn update_head(tx: &mut Tx, signed: &SignedHead) -> Result<(), 
         .map(|_| ()))
 }
 
-/// The hashes of two sealed rows, as far as they are there.
-pub(super) async fn find_hashes(tx: &mut Tx, seqs: [i64; 2]) -> Result<Vec<(i64, Vec<u8>)>, StorageError> {
-    on_tx!(tx, c => sqlx::query_as(FIND_HASHES).bind(seqs[0]).bind(seqs[1]).fetch_all(c).await)
+/// Numbers and hashes of two sealed rows, as far as they are there, and of the one with the highest number. A number that somebody else has
+/// put there may have no hash.
+pub(super) async fn find_end(
+    tx: &mut Tx,
+    seqs: [i64; 2],
+) -> Result<Vec<(i64, Option<Vec<u8>>)>, StorageError> {
+    on_tx!(tx, c => sqlx::query_as(FIND_END).bind(seqs[0]).bind(seqs[1]).fetch_all(c).await)
 }
 
 /// Whether any row waits to be sealed.

@@ -98,7 +98,7 @@ async fn seal_batch(app: &App) -> Result<Sealed, Failure> {
         tracing::warn!("the audit's chain begins here: that is so with a new database, and never again");
     }
     let signed = chain_store::lock_head(&mut tx).await?.ok_or(Failure::Internal(GONE))?;
-    let mut head = chain.check(&mut tx, &signed).await?;
+    let mut head = chain.check_locked(&mut tx, &signed).await?;
     let waiting = chain_store::find_waiting(&mut tx, None, MOST).await?;
     let mut rows = Vec::with_capacity(waiting.len());
     for row in waiting {

@@ -142,6 +142,7 @@ async fn a_head_of_before_is_not_gone_on_from(db: Db) {
     // Back to a head that was once good, with its rows.
     run(app, "DELETE FROM audit_head").await;
     run(app, "INSERT INTO audit_head SELECT * FROM kept").await;
+    assert!(watch(app).await.is_err(), "all rows are there, and the head is of before");
     run(app, "DELETE FROM audit WHERE seq > (SELECT seq FROM audit_head)").await;
     write(app, "third".to_owned()).await;
     assert!(seal_some(app).await.is_err(), "this process remembers");
@@ -236,8 +237,12 @@ async fn many_entries_of_one_commit_are_chained_as_they_are_written(db: Db) {
     insert_prepared(&mut tx, app.audit.chain(), &others.iter().collect::<Vec<_>>()).await.unwrap();
     drop(tx);
     write_together(app, &entries(app, 9)).await;
-    // What was committed and is not known to be is written once more.
+    // What was committed and is not known to be is written once more; a part of it never is.
     write_together(app, &some).await;
+    let mixed: Vec<_> = some[..5].iter().chain(&others[..5]).collect();
+    let mut tx = app.db.begin().await.unwrap();
+    assert!(insert_prepared(&mut tx, app.audit.chain(), &mixed).await.is_err());
+    drop(tx);
     seal_some(app).await.unwrap();
     let verified = verify_chain(app, None).await.unwrap();
     assert_eq!((verified.findings, verified.unsealed), (Vec::new(), 0));
@@ -319,6 +324,10 @@ async fn whatever_the_chain_is_like_acts_are_done(db: Db) {
     run(app, &format!("UPDATE audit SET seq = {next} WHERE subject = 'third'")).await;
     write_together(app, &entries(app, 10)).await;
     assert_eq!(waiting(app).await, 10);
+    // Nor does the sealer come near one, however far away it is.
+    run(app, "UPDATE audit SET seq = seq + 1000 WHERE subject = 'third'").await;
+    assert!(seal_some(app).await.is_err());
+    watch(app).await.unwrap();
     run(app, "UPDATE audit SET seq = NULL WHERE subject = 'third'").await;
     // A head that cannot be read.
     run(app, "CREATE TABLE kept AS SELECT * FROM audit_head").await;
