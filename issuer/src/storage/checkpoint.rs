@@ -50,3 +50,40 @@ async fn checkpoint(db: &Db) -> Result<(), StorageError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{KEPT_LOG_BYTES, checkpoint};
+    use crate::storage::testing::sqlite;
+    use crate::storage::{Db, on_tx};
+
+    async fn write(db: &Db, sql: &'static str) {
+        let mut tx = db.begin().await.unwrap();
+        on_tx!(&mut tx, c => sqlx::query(sql).execute(c).await.map(|_| ())).unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_writer_brings_the_log_in_and_what_was_long_once_is_cut() {
+        const MANY: &str = "INSERT INTO big SELECT randomblob(1000000) FROM
+            (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10) SELECT i FROM n)";
+        let db = sqlite().await;
+        let mut tx = db.read().await.unwrap();
+        let path: String = on_tx!(&mut tx, c => {
+            sqlx::query_scalar("SELECT file FROM pragma_database_list WHERE name = 'main'").fetch_one(c).await
+        })
+        .unwrap();
+        drop(tx);
+        let bytes = |of: String| std::fs::metadata(of).unwrap().len();
+        let kept: u64 = KEPT_LOG_BYTES.parse().unwrap();
+        write(&db, "CREATE TABLE big (blob BLOB NOT NULL)").await;
+        write(&db, MANY).await;
+        assert!(bytes(format!("{path}-wal")) > 2 * kept);
+        assert!(bytes(path.clone()) < kept, "the writer has not done it");
+        checkpoint(&db).await.unwrap();
+        assert!(bytes(path.clone()) > 2 * kept);
+        // The log begins anew with the next who writes.
+        write(&db, "DELETE FROM big WHERE rowid > 9").await;
+        assert!(bytes(format!("{path}-wal")) <= kept);
+    }
+}

@@ -361,6 +361,49 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn after_what_took_all_down_nobody_goes_on_within_it() {
+        let db = world().await;
+        let mut first = db.begin().await.unwrap();
+        note(&mut first, "lost").await.unwrap();
+        let second = tokio::spawn({
+            let db = db.clone();
+            async move {
+                let mut tx = db.begin().await.unwrap();
+                // As a full disk does; and then it is given up.
+                execute(&mut tx, "ROLLBACK").await.unwrap();
+            }
+        });
+        settle().await;
+        let third = write(&db, "later");
+        settle().await;
+        assert!(first.commit().await.is_err());
+        second.await.unwrap();
+        third.await.unwrap().unwrap();
+        assert_eq!(seen(&db).await, ["later"]);
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_while_committing_for_others_takes_nobody_along() {
+        let db = world().await;
+        for i in 0..100 {
+            let mut first = db.begin().await.unwrap();
+            note(&mut first, &i.to_string()).await.unwrap();
+            let long = tokio::spawn({
+                let db = db.clone();
+                async move { db.begin_long().await.map(drop) }
+            });
+            settle().await;
+            let first = tokio::spawn(first.commit());
+            for _ in 0..i {
+                yield_now().await;
+            }
+            long.abort();
+            assert!(first.await.unwrap().is_ok(), "{i}");
+        }
+        assert_eq!(seen(&db).await.len(), 100);
+    }
+
+    #[tokio::test]
     async fn who_goes_away_while_waiting_for_the_commit_holds_nobody_up() {
         let db = world().await;
         let mut first = db.begin().await.unwrap();

@@ -15,7 +15,7 @@ use crate::merchants::{NewKey, create_key};
 use crate::permissions::{AccountRights, Giver, change_rights, create_role, delete_role};
 use crate::revocations::store::find_head;
 use crate::sessions::{find_accounts_in_session, find_by_account, find_session};
-use crate::storage::testing::{block_writers, dump, on_both_databases};
+use crate::storage::testing::{block_writers, dump, on_both_databases, sqlite};
 use crate::storage::{Db, on_tx};
 use crate::sweeper::sweep;
 use crate::testing::{PASSWORD, World};
@@ -31,6 +31,7 @@ use margrave_shared::session::SessionPolicy;
 use margrave_shared::token::opaque;
 use margrave_shared::wire::credentials::CredentialsRequest;
 use margrave_shared::wire::device::DeviceClaim;
+use margrave_shared::wire::session_seen::SessionSeen;
 use margrave_shared::wire::token::TokenResponse;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +128,51 @@ async fn an_honest_retry_gets_the_same_answer_for_ten_seconds(db: Db) {
 }
 on_both_databases!(retry, super::an_honest_retry_gets_the_same_answer_for_ten_seconds);
 
+/// On SQLite transactions of many are committed together, and each reads what those before it have done.
+#[tokio::test]
+async fn an_answer_is_not_repeated_before_it_is_committed() {
+    let world = Arc::new(World::new(sqlite().await).await);
+    let first = log_in(&world).await;
+    let hash = secret_hash(refresh_token(&first));
+    let sid = find_refresh(&mut world.app.db.read().await.unwrap(), &hash).await.unwrap().unwrap().sid;
+    world.pass_s(300);
+    // Activity to be written down: then the token is judged within its transaction.
+    let caller = Caller {
+        edge: Some(make_edge(&world.app, "edge", &world.merchant.id).await),
+        session_seen: Some(SessionSeen { sid, seen_at: world.app.clock.now() }),
+        idempotency_key: Some("k".to_owned()),
+        ..Caller::default()
+    };
+    let use_it = || {
+        let (world, caller, token) = (Arc::clone(&world), caller.clone(), refresh_token(&first).to_owned());
+        tokio::spawn(async move {
+            let form = format!("grant_type=refresh_token&client_id={}&refresh_token={token}", world.client);
+            let form = Form::parse(form.as_bytes()).unwrap();
+            let request = TokenRequest { form: &form, basic: None, caller: &caller };
+            grant_alone(&world.app, &request).await.map(|granted| granted.answer)
+        })
+    };
+    // All of them queue behind this.
+    let held = world.app.db.begin().await.unwrap();
+    let queued = || tokio::time::sleep(Duration::from_millis(100));
+    let winner = use_it();
+    queued().await;
+    let repeated = use_it();
+    queued().await;
+    let app = Arc::clone(&world.app);
+    let disk_full = tokio::spawn(async move {
+        let mut tx = app.db.begin().await.unwrap();
+        on_tx!(&mut tx, c => sqlx::query("ROLLBACK").execute(c).await.map(|_| ())).unwrap();
+        tx.commit().await
+    });
+    queued().await;
+    drop(held);
+    assert!(disk_full.await.unwrap().is_err());
+    assert!(winner.await.unwrap().is_err(), "it was not committed");
+    assert!(repeated.await.unwrap().is_err(), "nor is it given to who asks again");
+    refresh(&world, &world.app, refresh_token(&first), None).await.unwrap();
+}
+
 async fn a_session_of_an_earlier_generation_is_over(db: Db) {
     let world = World::new(db).await;
     let first = log_in(&world).await;
@@ -165,6 +211,21 @@ async fn a_refresh_is_no_activity(db: Db) {
 }
 on_both_databases!(idle, super::a_refresh_is_no_activity);
 
+async fn make_edge(app: &App, name: &str, merchant: &MerchantId) -> EdgeId {
+    let seed = [u8::try_from(name.len()).unwrap(); 32];
+    let facts = EdgeFacts {
+        name: name.to_owned(),
+        public_key: ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes(),
+        next_public_key: None,
+        merchants: vec![merchant.to_string()],
+        push_url: None,
+    };
+    let mut tx = app.db.begin().await.unwrap();
+    let edge = create_edge(app, &mut tx, facts, "operator", &Caller::operator()).await.unwrap();
+    tx.commit().await.unwrap();
+    edge.id
+}
+
 async fn ninety_failures_close_the_account_to_strangers_and_a_hundred_to_its_owners_devices(db: Db) {
     let world = World::new(db).await;
     for _ in 0..89 {
@@ -179,20 +240,6 @@ async fn ninety_failures_close_the_account_to_strangers_and_a_hundred_to_its_own
     world.another_process().await;
     assert_eq!(password(&world, PASSWORD).await, Err("too_many_failures"));
 
-    let edge = |name: &'static str, merchant: String| {
-        let merchants = vec![merchant];
-        let app = Arc::clone(&world.app);
-        let seed = [u8::try_from(name.len()).unwrap(); 32];
-        let public_key = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes();
-        async move {
-            let name = name.to_owned();
-            let facts = EdgeFacts { name, public_key, next_public_key: None, merchants, push_url: None };
-            let mut tx = app.db.begin().await.unwrap();
-            let edge = create_edge(&app, &mut tx, facts, "operator", &Caller::operator()).await.unwrap();
-            tx.commit().await.unwrap();
-            edge.id
-        }
-    };
     let account = find_by_login(&mut world.app.db.read().await.unwrap(), &Login::parse("alice")).await;
     let account = account.unwrap().unwrap();
     let of = |edge: EdgeId, account: AccountId, generation: i64| Caller {
@@ -207,8 +254,8 @@ async fn ninety_failures_close_the_account_to_strangers_and_a_hundred_to_its_own
         settings: MerchantSettings::default(),
     };
     let another = create_merchant(&world.app, new, "operator", &Caller::operator()).await.unwrap().id;
-    let (own, foreign) =
-        (edge("own", world.merchant.id.to_string()).await, edge("foreign", another.to_string()).await);
+    let own = make_edge(&world.app, "own", &world.merchant.id).await;
+    let foreign = make_edge(&world.app, "foreign", &another).await;
     let known = of(own.clone(), account.id.clone(), 0);
     for (text, caller) in [
         ("no edge signed it", Caller { edge: None, ..known.clone() }),
