@@ -8,7 +8,7 @@ use crate::supervisor::Supervisor;
 use crate::system::{FACTORS, System, free_address, new_database, up_with};
 use margrave_shared::secret::SecretKey;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -304,20 +304,24 @@ struct Pair {
 
 impl Pair {
     async fn start(system: &System) -> Self {
+        Self::start_with(system, &system.program()).await
+    }
+
+    async fn start_with(system: &System, program: &Path) -> Self {
         let folder = std::env::temp_dir().join(format!("margrave-pair-{}", std::process::id()));
         let mut supervisor = Supervisor::new(&folder);
         std::fs::write(folder.join("secrets"), "").unwrap();
+        std::os::unix::fs::symlink(program, folder.join("margrave")).unwrap();
         let mut urls = Vec::new();
         for name in ["a", "b"] {
             let address = free_address();
             supervisor.start(name, &address, "", |command| {
                 // What it is started with is read at each start.
-                let line = format!(
-                    ". {}; exec {} serve",
-                    folder.join("secrets").display(),
-                    system.program().display()
-                );
-                command.args(["/bin/sh", "-c", &line]).envs(system.issuer_environment());
+                let line = "cd $FOLDER; . ./secrets; exec ./margrave serve";
+                command
+                    .args(["/bin/sh", "-c", line])
+                    .env("FOLDER", &folder)
+                    .envs(system.issuer_environment());
                 command.env("MARGRAVE_LIMITS__ADDRESS_ATTEMPTS", "100000");
                 command.env("MARGRAVE_LIMITS__EXCHANGE_ATTEMPTS", "100000");
             });
@@ -339,6 +343,12 @@ impl Pair {
         let workers = (0..4).map(work).collect();
         recovered(&served).await;
         Self { folder, supervisor, urls, client, facts, stop, served, workers }
+    }
+
+    /// The next start is another program's.
+    fn change_program(&self, program: &Path) {
+        std::fs::remove_file(self.folder.join("margrave")).unwrap();
+        std::os::unix::fs::symlink(program, self.folder.join("margrave")).unwrap();
     }
 
     async fn restart(&self, names: &[&str]) {
@@ -363,22 +373,52 @@ impl Pair {
 }
 
 /// A system on PostgreSQL whose limits are nothing to one machine's load.
-async fn spacious() -> System {
+async fn spacious(options: &[&str]) -> System {
     let settings = ["edge.limits.address_attempts=100000", "edge.limits.account_attempts=1000"];
-    up_with(&settings, &["--postgres", &new_database()]).await
+    let database = new_database();
+    up_with(&settings, &[&["--postgres", &database], options].concat()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_issuers_are_restarted_one_after_another_and_nobody_is_refused() {
-    let system = spacious().await;
+    let system = spacious(&[]).await;
     let pair = Pair::start(&system).await;
     pair.restart(&["a", "b", "a", "b"]).await;
     pair.holds().await;
 }
 
+/// The number of the last migration that a system's database has seen.
+fn schema(system: &System) -> i64 {
+    let environment = system.issuer_environment();
+    let url = &environment.iter().find(|(name, _)| *name == "MARGRAVE_DATABASE_URL").unwrap().1;
+    let sql = "SELECT MAX(version) FROM _sqlx_migrations WHERE success";
+    let output = std::process::Command::new("psql").args(["-At", url, "-c", sql]).output().expect("psql");
+    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "wants the issuer of another release: `cargo xtask upgrade-from`"]
+async fn issuers_of_another_release_move_to_this_one_and_nobody_is_refused() {
+    let other = std::env::var("OTHER_RELEASE").expect("run `cargo xtask upgrade-from`");
+    let system = spacious(&["--issuer-program", &other]).await;
+    let before = schema(&system);
+    let pair = Pair::start_with(&system, Path::new(&other)).await;
+    // The first changes the schema under the second, and can still be taken back.
+    pair.change_program(&system.program());
+    pair.restart(&["a"]).await;
+    pair.change_program(Path::new(&other));
+    pair.restart(&["a"]).await;
+    pair.change_program(&system.program());
+    pair.restart(&["a", "b"]).await;
+    eprintln!("the schema was {before} and is {}", schema(&system));
+    let verified = system.command(&["audit", "verify"]).await;
+    assert_eq!(verified["ok"], true, "{verified}");
+    pair.holds().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_master_key_is_changed_under_load_and_nobody_is_refused() {
-    let system = spacious().await;
+    let system = spacious(&[]).await;
     let pair = Pair::start(&system).await;
     let secrets = pair.folder.join("secrets");
     let next = SecretKey::from_bytes([9; 32]).to_text().expose().to_owned();

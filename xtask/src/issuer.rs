@@ -51,6 +51,11 @@ impl Issuer {
         })
     }
 
+    /// The same, by another program.
+    pub(crate) fn of_program(self, program: PathBuf) -> Self {
+        Self { program, ..self }
+    }
+
     /// The issuer's URL.
     pub(crate) fn url(&self) -> &str {
         &self.url

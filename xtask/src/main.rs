@@ -19,6 +19,7 @@ mod settings;
 mod test_command;
 mod tools;
 mod up;
+mod upgrade_from;
 mod workerd;
 mod workspace;
 
@@ -41,6 +42,8 @@ enum Command {
     Edge(edge_alone::Options),
     /// Run every test; starts a PostgreSQL of its own when TEST_POSTGRES_URL is not set.
     Test(test_command::Options),
+    /// Move two issuers from another release to this one under load: nobody is refused. It wants cargo-nextest.
+    UpgradeFrom(upgrade_from::Options),
     /// Measure against named peers and write docs/benchmarks.md.
     Bench(bench::Options),
     /// Fuzz whatever parses what a stranger sends.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
             Command::Up(options) => up::run(options).await,
             Command::Edge(options) => edge_alone::run(options).await,
             Command::Test(options) => test_command::run(&options).await,
+            Command::UpgradeFrom(options) => upgrade_from::run(&options).await,
             Command::Bench(options) => bench::run(&options).await,
             Command::Fuzz(options) => fuzz::run(&options).await,
             Command::FuzzApi(options) => fuzz_api::run(&options).await,

@@ -5,6 +5,7 @@ use crate::progress::step;
 use crate::tools::{EdgeBuild, Tools, capture, cargo, run as run_tool};
 use crate::{Outcome, up, workspace};
 use clap::Args;
+use std::path::PathBuf;
 
 /// Options of `test`.
 #[derive(Debug, Clone, Args)]
@@ -15,6 +16,11 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: &Options) -> Outcome<()> {
+    run_with(&options.rest, &[]).await
+}
+
+/// Runs the tests with arguments for the test runner and variables for the tests.
+pub(crate) async fn run_with(rest: &[String], variables: &[(&str, PathBuf)]) -> Outcome<()> {
     let tools = Tools::ensure().await?;
     up::build_issuer(false).await?;
     for build in [EdgeBuild::Release, EdgeBuild::Drill] {
@@ -29,18 +35,24 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
         }
     };
     let url = given.or_else(|| server.as_ref().map(|server| server.url.clone())).unwrap_or_default();
+    // What tests leave behind, above all those that are interrupted, goes with the folder. Its path is short: sockets lie in it.
+    let temporary = std::env::temp_dir().join(format!("margrave-tests-{}", std::process::id()));
+    std::fs::create_dir(&temporary).map_err(|error| format!("{}: {error}", temporary.display()))?;
     step("running the tests");
     let nextest = capture(cargo().args(["nextest", "--version"])).await.is_ok();
     let mut command = cargo();
     command.args(if nextest { ["nextest", "run"].as_slice() } else { ["test"].as_slice() });
     command
         .args(["--workspace"])
-        .args(&options.rest)
+        .args(rest)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .current_dir(workspace::root()?)
+        .env("TMPDIR", &temporary)
         .env("TEST_POSTGRES_URL", &url)
         // Not the running program: building the tests may replace it.
         .env("MARGRAVE_XTASK", workspace::program("debug", "xtask")?);
     let outcome = run_tool(&mut command, "the tests").await;
+    let _ = std::fs::remove_dir_all(&temporary);
     if let Some(server) = server {
         server.stop().await;
     }

@@ -48,6 +48,9 @@ pub(crate) struct Options {
     /// Build and run the issuer optimised.
     #[arg(long)]
     release: bool,
+    /// The issuer's program of another release: `upgrade-from` begins with it.
+    #[arg(long, hide = true)]
+    issuer_program: Option<PathBuf>,
 }
 
 /// The ports of a state folder's last run: bookmarks keep working where they can.
@@ -91,8 +94,11 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     write_private(&path, &serde_json::to_string(&now).unwrap_or_default())?;
 
     let secrets = Secrets::ensure(&state)?;
-    let issuer =
+    let mut issuer =
         Issuer::new(profile, &state, issuer_port, options.postgres.as_deref(), &secrets, &settings.issuer)?;
+    if let Some(program) = options.issuer_program {
+        issuer = issuer.of_program(program);
+    }
     let demo = Demo::ensure(&state, &issuer, &secrets, options.postgres.is_some()).await?;
 
     // The edge's port may be another one than last time.
