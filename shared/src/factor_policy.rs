@@ -195,10 +195,10 @@ impl FactorPolicy {
         (self.0.contains_key(permission) && !permission.is_privileged()) || holds(held, permission)
     }
 
-    /// The permissions over the system whose factors are others than in another policy: who changes those has to hold them.
-    pub fn administering_rules_changed<'a>(&'a self, before: &'a Self) -> Vec<&'a Permission> {
+    /// The privileged permissions whose factors are others than in another policy: who changes those has to be somebody who may give them.
+    pub fn privileged_rules_changed<'a>(&'a self, before: &'a Self) -> Vec<&'a Permission> {
         let names: BTreeSet<&Permission> =
-            self.0.keys().chain(before.0.keys()).filter(|p| p.administers()).collect();
+            self.0.keys().chain(before.0.keys()).filter(|p| p.is_privileged()).collect();
         names.into_iter().filter(|p| self.0.get(*p) != before.0.get(*p)).collect()
     }
 
@@ -384,10 +384,14 @@ mod tests {
                 r#"{"admin:read":{"any_of":[["credentials","totp"]]},"platform:*":{"any_of":[["passkey"]]}}"#,
                 "platform:*",
             ),
+            (
+                r#"{"admin:read":{"any_of":[["credentials","totp"]]},"pii:read":{"any_of":[["credentials"]]}}"#,
+                "pii:read",
+            ),
         ] {
             let after = policy(after);
             let found: Vec<&str> =
-                after.administering_rules_changed(&before).into_iter().map(Permission::as_str).collect();
+                after.privileged_rules_changed(&before).into_iter().map(Permission::as_str).collect();
             assert_eq!(found.join(" "), changed);
         }
     }

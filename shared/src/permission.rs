@@ -60,6 +60,13 @@ impl Permission {
         self.is_of(&["admin", "platform", "pii", "account", "errors"])
     }
 
+    /// Whether somebody with these permissions may give it, and say what it takes to have it. Nobody gives a privileged one that they do
+    /// not hold; but whoever may change everything of the platform gives those that are not over the system (C5, L8, L9).
+    pub fn may_be_given_by(&self, giver: &BTreeSet<Self>) -> bool {
+        let is_platforms = || holds(giver, &Self("platform:write".to_owned()));
+        !self.is_privileged() || holds(giver, self) || (!self.administers() && is_platforms())
+    }
+
     fn is_of(&self, families: &[&str]) -> bool {
         self.0.split_once(':').is_some_and(|(family, _)| families.contains(&family))
     }

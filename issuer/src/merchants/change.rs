@@ -9,7 +9,7 @@ use crate::http::context::Caller;
 use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::MerchantId;
-use margrave_shared::permission::{Permission, holds};
+use margrave_shared::permission::Permission;
 use std::collections::BTreeSet;
 
 fn changed() -> Failure {
@@ -24,7 +24,7 @@ async fn existing(tx: &mut Tx, id: &MerchantId) -> Result<Merchant, Failure> {
 ///
 /// # Errors
 /// `not_found`, `precondition_failed` where it is of another version, `invalid_field`; `insufficient_permission` where it changes what
-/// permissions over the system ask for that the changer does not hold.
+/// privileged permissions ask for that the changer may not give.
 pub(crate) async fn change_merchant(
     app: &App,
     id: &MerchantId,
@@ -41,7 +41,7 @@ pub(crate) async fn change_merchant(
     let before = existing(&mut tx, id).await?;
     let policy = |settings: &MerchantSettings| settings.factor_policy.clone().unwrap_or_default();
     let (now_wanted, wanted_before) = (policy(settings), policy(&before.settings));
-    if now_wanted.administering_rules_changed(&wanted_before).into_iter().any(|p| !holds(scope, p)) {
+    if now_wanted.privileged_rules_changed(&wanted_before).into_iter().any(|p| !p.may_be_given_by(scope)) {
         return Err(Failure::denied(ErrorCode::InsufficientPermission, "loosens_what_is_not_held"));
     }
     if !store::update_merchant(&mut tx, id, name, settings, version).await? {
