@@ -151,10 +151,14 @@ pub(crate) fn router(app: Arc<App>, serves: Serves) -> Router {
     }
     let mut router = Router::new();
     for operation in operations {
-        let (path, is_tried) = (operation.path.clone(), operation.is_tried());
+        let (path, is_tried, administers) =
+            (operation.path.clone(), operation.is_tried(), operation.administers());
         let mut route = operation.route();
         if is_tried {
             route = route.route_layer(from_fn_with_state(Arc::clone(&app), through_an_edge));
+        }
+        if let Some(act) = administers {
+            route = route.route_layer(from_fn_with_state((Arc::clone(&app), act), admin::written_down));
         }
         router = router.route(&path, route);
     }

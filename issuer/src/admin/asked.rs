@@ -3,7 +3,6 @@
 use super::authorize::Administrator;
 use crate::app::App;
 use crate::audit::Entry;
-use crate::failure::Failure;
 use crate::http::answer::{versioned, written};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
@@ -115,24 +114,4 @@ pub(super) async fn created(
     place.keep(app, &mut tx, &[&version.to_be_bytes(), body.as_slice()].concat()).await?;
     tx.commit().await?;
     Ok(versioned(written(StatusCode::CREATED, body), version))
-}
-
-/// What an administrator tried; that it was beyond what they hold themselves stands in the audit.
-pub(super) async fn audited<T>(
-    app: &App,
-    incoming: &Incoming,
-    administrator: &Administrator,
-    tried: Result<T, Failure>,
-) -> Result<T, ApiError> {
-    if let Err(Failure::Denied(denial)) = &tried
-        && denial.code == ErrorCode::InsufficientPermission
-    {
-        let entry = Entry::refused("admin", denial.reason)
-            .merchant(&administrator.presented.claims.merchant_id)
-            .actor(administrator.actor())
-            .subject(short(incoming.uri.path()));
-        let (now, random) = (app.clock.now(), app.entropy.bytes());
-        app.audit.write_alone(&app.db, entry, &incoming.caller, now, random).await?;
-    }
-    Ok(tried?)
 }

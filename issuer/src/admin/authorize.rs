@@ -2,7 +2,8 @@
 //! the platform merchant.
 
 use crate::app::App;
-use crate::audit::Entry;
+use crate::failure::Failure;
+use crate::http::acting::Actor;
 use crate::http::bearer::authenticate;
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
@@ -19,6 +20,8 @@ use margrave_shared::permission::{Permission, holds};
 pub(crate) enum Realm<'a> {
     /// One merchant's.
     Merchant(&'a MerchantId),
+    /// Of something that is not there, and so nobody's: as a foreign merchant's.
+    Nobody,
     /// The system's.
     Platform,
 }
@@ -64,7 +67,8 @@ pub(crate) fn decide(
     match realm {
         Realm::Platform if platform => Ok(()),
         Realm::Platform => Err(ErrorCode::InsufficientPermission),
-        Realm::Merchant(_) if platform => Ok(()),
+        Realm::Merchant(_) | Realm::Nobody if platform => Ok(()),
+        Realm::Nobody => Err(ErrorCode::NotFound),
         Realm::Merchant(merchant) if merchant != own => Err(ErrorCode::NotFound),
         Realm::Merchant(_) if holds_one("admin") => Ok(()),
         Realm::Merchant(_) => Err(ErrorCode::InsufficientPermission),
@@ -84,23 +88,14 @@ pub(crate) async fn authorize(
     let of_platform = own.is_some_and(|merchant| merchant.platform_at.is_some());
     drop(tx);
     let verdict = decide(&presented.claims.merchant_id, of_platform, &presented.claims.scope, realm, act);
-    // Looking is audited here, changing by the act itself; a refusal in either case.
-    let entry = match (verdict, act) {
-        (Ok(()), Act::Write) => None,
-        (Ok(()), Act::Read) => Some(Entry::done("admin.read")),
-        (Err(_), _) => Some(Entry::refused("admin", "not_permitted")),
+    // What is done to a merchant's things, the merchant finds in its own audit; what was tried stands where its author is at home.
+    let merchant = match (verdict, realm) {
+        (Ok(()), Realm::Merchant(merchant)) => merchant,
+        _ => &presented.claims.merchant_id,
     };
-    if let Some(entry) = entry {
-        let entry = entry
-            .merchant(&presented.claims.merchant_id)
-            .actor(presented.actor())
-            .subject(incoming.uri.path().chars().take(200).collect::<String>());
-        let now = app.clock.now();
-        let mut tx = app.db.begin().await?;
-        app.audit.write(&mut tx, entry, &incoming.caller, now, app.entropy.bytes()).await?;
-        tx.commit().await?;
-    }
-    verdict.map_err(ApiError::new)?;
+    let (name, caller) = (presented.actor(), incoming.caller.clone());
+    incoming.acting.fill_in(Actor { name, merchant: merchant.clone(), caller });
+    verdict.map_err(|code| Failure::denied(code, "not_permitted"))?;
     Ok(Administrator { presented })
 }
 

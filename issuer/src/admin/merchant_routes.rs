@@ -1,6 +1,6 @@
 //! Merchants in the administration.
 
-use super::asked::{Begun, Query, audited, begin, created, next_of, path_id};
+use super::asked::{Begun, Query, begin, created, next_of, path_id};
 use super::authorize::{Realm, authorize};
 use super::{disable_merchant, end_merchant_sessions};
 use crate::app::App;
@@ -8,11 +8,12 @@ use crate::http::answer::{json, version_to_change, versioned};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
 use crate::http::operation::Act;
+use crate::http::path::Path;
 use crate::merchants::{
     Merchant, MerchantSettings, NewMerchant, Service, change_merchant, change_services, create_merchant_in,
     find_merchant, find_merchants, find_services,
 };
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use margrave_shared::error::ErrorCode;
@@ -137,8 +138,7 @@ pub(super) async fn change(
     let MerchantBody { name, settings } = incoming.read()?;
     let actor = administrator.actor();
     let by = (actor.as_str(), &administrator.presented.claims.scope);
-    let changed = change_merchant(&app, &id, &name, &settings, version, by, &incoming.caller).await;
-    audited(&app, &incoming, &administrator, changed).await?;
+    change_merchant(&app, &id, &name, &settings, version, by, &incoming.caller).await?;
     whole(&app, &id).await
 }
 

@@ -17,6 +17,7 @@ mod merchant_routes;
 mod role_routes;
 pub(crate) mod routes;
 mod signing_key_routes;
+mod written_down;
 
 pub(crate) use disable_account::{
     disable_account, enable_account, end_account_sessions, reset_account_failures,
@@ -25,5 +26,6 @@ pub(crate) use disable_merchant::disable_merchant;
 pub(crate) use end_merchant_sessions::end_merchant_sessions;
 pub(crate) use erase_account::erase_account;
 pub(crate) use export_account::export_account;
+pub(crate) use written_down::written_down;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,15 @@
 //! Roles in the administration.
 
-use super::asked::{Begun, Query, audited, begin, created, next_of, path_id};
+use super::asked::{Begun, Query, begin, created, next_of, path_id};
 use super::authorize::{Realm, authorize};
 use crate::app::App;
 use crate::http::answer::{json, version_to_change, versioned};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
 use crate::http::operation::Act;
+use crate::http::path::Path;
 use crate::permissions::{Role, change_role, create_role, delete_role, find_role, find_roles};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use margrave_shared::error::ErrorCode;
@@ -75,15 +76,7 @@ pub(super) async fn create(
         Begun::Again(answer) => Ok(answer),
         Begun::New(mut tx, place) => {
             let caller = &incoming.caller;
-            let made = create_role(&app, &mut tx, &id, name, permissions, giver, caller).await;
-            let role = match made {
-                Ok(role) => role,
-                Err(failure) => {
-                    // Its connection is given back first: the entry needs one.
-                    drop(tx);
-                    return audited(&app, &incoming, &administrator, Err(failure)).await;
-                }
-            };
+            let role = create_role(&app, &mut tx, &id, name, permissions, giver, caller).await?;
             created(&app, tx, &place, &role, role.version).await
         }
     }
@@ -116,8 +109,7 @@ pub(super) async fn change(
     let RoleBody { permissions } = incoming.read()?;
     let actor = administrator.actor();
     let giver = administrator.giver(&app, &id, &actor).await?;
-    let changed = change_role(&app, &id, &name, permissions, version, giver, &incoming.caller).await;
-    let role = audited(&app, &incoming, &administrator, changed).await?;
+    let role = change_role(&app, &id, &name, permissions, version, giver, &incoming.caller).await?;
     Ok(versioned(json(StatusCode::OK, &role), role.version))
 }
 

@@ -343,11 +343,13 @@ async fn a_foreign_thing_is_not_there_under_ones_own_merchant(db: Db) {
                 let etag = act(&router, &theirs, "GET", &there, &[], &Value::Null).await.1;
                 let etag = etag.unwrap_or("\"v0\"".to_owned());
                 let before = state(&app.db).await;
+                let audited = refusals(app).await;
                 let verb = verb.to_ascii_uppercase();
                 let (status, _, answer) =
                     act(&router, &token, &verb, path, &[("if-match", &etag)], &body).await;
                 assert_eq!(status, 404, "{scope}: {verb} {path}: {answer}");
                 assert_eq!(state(&app.db).await, before, "{scope}: {verb} {path}");
+                assert_eq!(refusals(app).await, audited + 1, "{scope}: {verb} {path}");
             }
         }
         // A session of somebody else's under one's own account.
@@ -388,6 +390,10 @@ async fn nobody_makes_easier_what_they_do_not_hold(db: Db) {
             json!({ "read": { "any_of": easy }, "platform:*": { "any_of": easy }, "admin:write": { "any_of": easy } }),
             403,
         ),
+        (
+            json!({ "read": { "any_of": easy }, "pii:read": { "any_of": easy }, "admin:write": { "any_of": easy } }),
+            403,
+        ),
         (json!({ "read": { "any_of": easy } }), 200),
     ] {
         let etag = format!("\"v{version}\"");
@@ -399,6 +405,8 @@ async fn nobody_makes_easier_what_they_do_not_hold(db: Db) {
     let account = things(app, own, 1).await["account"].clone();
     for (path, verb, body) in [
         (format!("{path}/keys"), "POST", json!({ "permissions": ["admin:read"] })),
+        (format!("{path}/keys"), "POST", json!({ "permissions": ["pii:read"] })),
+        (format!("{path}/roles"), "POST", json!({ "name": "r", "permissions": ["errors:explicit"] })),
         (format!("{path}/roles"), "POST", json!({ "name": "r", "permissions": ["admin:*"] })),
         (
             format!("/accounts/{account}/rights"),
@@ -409,9 +417,84 @@ async fn nobody_makes_easier_what_they_do_not_hold(db: Db) {
         let sent = act(&router, &writer, verb, &path, &[("if-match", "\"v0\"")], &body).await;
         assert_eq!(sent.0, 403, "{path}: {}", sent.2);
     }
-    assert_eq!(refusals(app).await, before + 5, "each stands in the audit");
+    assert_eq!(refusals(app).await, before + 8, "each stands in the audit");
 }
 on_both_databases!(delegation, super::nobody_makes_easier_what_they_do_not_hold);
+
+/// What is refused for whatever reason stands in the audit, and nothing of what was typed does.
+async fn whatever_is_refused_stands_in_the_audit_without_what_was_typed(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let router = router(Arc::clone(app), Serves::All);
+    let own = &world.merchant.id;
+    let writer = token(app, &router, own, "admin:*").await;
+    let platform = merchant(app, "Platform", true).await;
+    let runner = token(app, &router, &platform, "platform:*").await;
+    let none = Value::Null;
+    let long = 60 * 366 * 86_400 + 1_800_000_000_i64;
+    for (token, verb, path, body, status, reason, home) in [
+        (&writer, "GET", "/accounts/a.canary@mail.test".to_owned(), &none, 404, "not_permitted", own),
+        (&runner, "GET", "/accounts/a.canary@mail.test".to_owned(), &none, 404, "not_found", &platform),
+        (&writer, "GET", format!("/merchants/{own}/keys?limit=0"), &none, 400, "invalid_request", own),
+        (&writer, "POST", format!("/merchants/{own}/keys/canary/rotate"), &none, 404, "not_found", own),
+        (&writer, "PUT", format!("/merchants/{own}"), &json!({}), 428, "precondition_required", own),
+        (
+            &writer,
+            "POST",
+            format!("/merchants/{own}/roles"),
+            &json!({ "canary": 1 }),
+            422,
+            "invalid_field",
+            own,
+        ),
+        (
+            &writer,
+            "POST",
+            format!("/merchants/{own}/keys"),
+            &json!({ "permissions": ["read"], "expires_at": long }),
+            422,
+            "invalid_field",
+            own,
+        ),
+    ] {
+        world.pass_s(1);
+        let before = refusals(app).await;
+        let (answered, _, answer) = act(&router, token, verb, &path, &[], body).await;
+        assert_eq!(answered, status, "{verb} {path}: {answer}");
+        let filter = Filter {
+            merchant: Some((*home).clone()),
+            outcome: Some("refused".to_owned()),
+            ..Filter::default()
+        };
+        let newest = find_entries(&mut app.db.read().await.unwrap(), &filter, 1).await.unwrap().remove(0);
+        assert_eq!((newest.act.as_str(), newest.reason.as_deref()), ("admin", Some(reason)), "{path}");
+        assert_eq!(refusals(app).await, before + 1, "{path}");
+    }
+    // Who runs the system reads a merchant's things, and the merchant can see that.
+    world.pass_s(1);
+    let path = format!("/merchants/{own}/keys");
+    assert_eq!(act(&router, &runner, "GET", &path, &[], &none).await.0, 200);
+    let filter = Filter { merchant: Some(own.clone()), ..Filter::default() };
+    let seen = find_entries(&mut app.db.read().await.unwrap(), &filter, 1).await.unwrap().remove(0);
+    assert_eq!((seen.act.as_str(), seen.subject.unwrap()), ("admin.read", format!("/admin/v1{path}")));
+    assert!(!crate::storage::testing::dump(&app.db).await.contains("canary"));
+    // Nobody's act is nobody's entry; and a path that is no text is one that is not there.
+    let before = refusals(app).await;
+    for path in openapi_document()["paths"].as_object().unwrap().keys().filter(|path| path.contains('{')) {
+        let mut odd = path.clone();
+        while let (Some(from), Some(to)) = (odd.find('{'), odd.find('}')) {
+            odd.replace_range(from..=to, "%ff");
+        }
+        for verb in ["GET", "POST", "PUT", "DELETE"] {
+            let sent = Request::builder().method(verb).uri(&odd).body(Body::empty()).unwrap();
+            let (status, answer) = send(&router, sent).await;
+            assert!(matches!(status.as_u16(), 404 | 405), "{verb} {odd}: {status}");
+            assert!(answer["code"].is_string(), "{verb} {odd}: {answer}");
+        }
+    }
+    assert_eq!(refusals(app).await, before);
+}
+on_both_databases!(written_down, super::whatever_is_refused_stands_in_the_audit_without_what_was_typed);
 
 async fn of_fifty_rotations_at_once_one_is_done(db: Db) {
     let world = World::new(db).await;

@@ -18,6 +18,9 @@ pub(crate) enum Shape {
     OAuth,
 }
 
+/// The reason of what is wrong with a request itself: its code says it.
+const REQUEST: &str = "request";
+
 /// An error on its way to a client.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
@@ -31,7 +34,7 @@ impl ApiError {
     /// An error of a code alone.
     pub(crate) const fn new(code: ErrorCode) -> Self {
         Self {
-            denial: Denial { code, reason: "request", detail: None, factors_needed: None },
+            denial: Denial { code, reason: REQUEST, detail: None, factors_needed: None },
             shape: Shape::Problem,
             retry_after_s: None,
         }
@@ -103,6 +106,15 @@ impl IntoResponse for ApiError {
         }
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+/// Why an answer is a refusal, for the audit.
+pub(crate) fn reason_of(response: &Response) -> &'static str {
+    match response.extensions().get::<ApiError>() {
+        Some(error) if error.denial.reason != REQUEST => error.denial.reason,
+        Some(error) => error.denial.code.as_str(),
+        None => REQUEST,
     }
 }
 

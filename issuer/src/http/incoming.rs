@@ -1,6 +1,7 @@
 //! A request with its body read and its caller known: the one extractor of routes that take a body or care who
 //! calls.
 
+use super::acting::Acting;
 use super::context::Caller;
 use super::error::ApiError;
 use super::peer::Peer;
@@ -35,6 +36,8 @@ pub(crate) struct Incoming {
     pub(crate) body: Vec<u8>,
     /// Who calls.
     pub(crate) caller: Caller,
+    /// Whose act it is, to be filled in.
+    pub(crate) acting: Acting,
 }
 
 /// How much of a body that is too large is read and dropped: who is still writing when the connection closes gets a broken
@@ -75,7 +78,8 @@ impl FromRequest<Arc<App>> for Incoming {
             caller.device = DeviceClaim::parse(signed(names::DEVICE));
             caller.request_id = RequestId::parse(signed(names::REQUEST_ID)).ok().or(caller.request_id);
         }
-        Ok(Self { uri: parts.uri, headers: parts.headers, body, caller })
+        let acting = parts.extensions.get::<Acting>().cloned().unwrap_or_default();
+        Ok(Self { acting, uri: parts.uri, headers: parts.headers, body, caller })
     }
 }
 

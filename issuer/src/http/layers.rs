@@ -32,7 +32,7 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     let (started, watch) = (app.clock.now(), Stopwatch::start());
     let route =
         request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let method = request.method().clone();
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = Trace::of(traceparent, app.entropy.bytes());
 
@@ -53,7 +53,7 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     }
 
     // Of a token that was none its answer says as much as of one that was (RFC 7009 §2.2).
-    let tells_always = path == "/oauth/revoke";
+    let tells_always = route == "/oauth/revoke";
     // A task of its own, so that a panic in a handler is an answer and not a broken connection.
     let handler = Arc::clone(&app);
     let handled = async move {
@@ -83,7 +83,8 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     drop(span);
     let took_ms = app.clock.now().since(started);
     metrics::request(known_method(&method), &route, status, watch);
-    tracing::info!(%request_id, trace_id = trace.id(), %method, path, status, took_ms, "request");
+    // Not the path: somebody may have typed a name into it.
+    tracing::info!(%request_id, trace_id = trace.id(), %method, route, status, took_ms, "request");
 
     let mut response = write_body(response, &request_id);
     let headers = response.headers_mut();

@@ -1,5 +1,6 @@
 //! What every route shares: errors, who is calling, how bodies are read, and what every answer carries.
 
+pub(crate) mod acting;
 pub(crate) mod answer;
 pub(crate) mod attempt;
 pub(crate) mod bearer;
@@ -9,5 +10,6 @@ pub(crate) mod error;
 pub(crate) mod incoming;
 pub(crate) mod layers;
 pub(crate) mod operation;
+pub(crate) mod path;
 pub(crate) mod peer;
 pub(crate) mod to_edge;

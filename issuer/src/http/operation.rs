@@ -187,6 +187,14 @@ impl Operation {
         self.is_tried
     }
 
+    /// What kind of act of administration it is, where it is one.
+    pub(crate) const fn administers(&self) -> Option<Act> {
+        match self.access {
+            Access::Merchant(act) | Access::Platform(act) => Some(act),
+            _ => None,
+        }
+    }
+
     /// Its route.
     pub(crate) fn route(self) -> MethodRouter<Arc<App>> {
         self.route

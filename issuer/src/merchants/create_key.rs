@@ -24,6 +24,9 @@ pub(crate) struct NewKey {
     pub(crate) expires_at: Option<UnixMs>,
 }
 
+/// The longest life of a key that has an end, ten years: who takes milliseconds for seconds is told.
+const LONGEST_MS: i64 = 10 * 366 * 86_400_000;
+
 /// Makes a key.
 ///
 /// # Errors
@@ -60,6 +63,9 @@ pub(crate) async fn create_key_in(
     }
     if new.expires_at.is_some_and(|at| at <= now) {
         return invalid("`expires_at` has passed");
+    }
+    if new.expires_at.is_some_and(|at| at.since(now) > LONGEST_MS) {
+        return invalid("`expires_at` is in Unix seconds, and at most ten years ahead");
     }
     // C5: what changes factors can be had through factors only.
     if new.permissions.iter().any(|p| p.as_str() == "security") {

@@ -3,7 +3,8 @@
 use super::status::{living_lists, status_list};
 use crate::app::App;
 use crate::http::error::ApiError;
-use axum::extract::{Path, State};
+use crate::http::path::Path;
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use margrave_shared::error::ErrorCode;
