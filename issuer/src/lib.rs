@@ -28,6 +28,7 @@ mod passwords;
 mod permissions;
 mod revocations;
 mod router;
+mod sampling;
 mod sessions;
 mod storage;
 mod sweeper;

@@ -3,6 +3,7 @@
 use crate::clock::Stopwatch;
 use crate::failure::Failure;
 use crate::outbound::Fetcher;
+use crate::sampling::Share;
 use bytes::Bytes;
 use http::{Request, Response};
 use margrave_shared::trace::Trace;
@@ -12,7 +13,7 @@ use opentelemetry::trace::{
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
@@ -38,13 +39,13 @@ pub(crate) fn start_for_a_command() {
 #[derive(Debug)]
 pub(crate) struct Traces(Option<SdkTracerProvider>);
 
-/// Starts logging for a server: JSON lines. With an endpoint, `<collector>/v1/traces`, spans are sent there by OTLP: those of `ratio` of
+/// Starts logging for a server: JSON lines. With an endpoint, `<collector>/v1/traces`, spans are sent there by OTLP: those of a share of
 /// all traces.
 ///
 /// # Errors
 /// [`Failure::Internal`] where no calls can be made.
-pub(crate) fn start_for_a_server(endpoint: Option<&str>, ratio: f64) -> Result<Traces, Failure> {
-    let provider = endpoint.map(|endpoint| provider(endpoint, ratio)).transpose()?;
+pub(crate) fn start_for_a_server(endpoint: Option<&str>, share: Share) -> Result<Traces, Failure> {
+    let provider = endpoint.map(|endpoint| provider(endpoint, share)).transpose()?;
     let spans = provider.as_ref().map(|provider| {
         // Spans of this program alone, and whatever the log's filter says.
         tracing_opentelemetry::layer()
@@ -66,7 +67,7 @@ pub(crate) fn start_for_a_server(endpoint: Option<&str>, ratio: f64) -> Result<T
     Ok(Traces(provider))
 }
 
-fn provider(endpoint: &str, ratio: f64) -> Result<SdkTracerProvider, Failure> {
+fn provider(endpoint: &str, share: Share) -> Result<SdkTracerProvider, Failure> {
     let client = Calls { fetcher: Fetcher::new()?, runtime: Handle::current(), complaints: Arc::default() };
     let exporter = SpanExporter::builder()
         .with_http()
@@ -77,8 +78,7 @@ fn provider(endpoint: &str, ratio: f64) -> Result<SdkTracerProvider, Failure> {
     let resource = Resource::builder_empty().with_service_name("margrave-issuer").build();
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        // By the trace's id and not by what a caller asks for: the header is read before it is known whose it is.
-        .with_sampler(Sampler::TraceIdRatioBased(ratio))
+        .with_sampler(share)
         .with_resource(resource)
         .build())
 }

@@ -12,6 +12,7 @@ use crate::http::peer::Peer;
 use crate::keys::run_rotation;
 use crate::limiter::{run_refusals, write_refusals};
 use crate::router::{Serves, router};
+use crate::sampling::Share;
 use crate::storage::run_checkpoints;
 use crate::{metrics, sweeper, telemetry};
 use axum::Router;
@@ -27,8 +28,9 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_millis(6500);
 
 pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
-    let traces = telemetry::start_for_a_server(config.otlp_endpoint.as_deref(), config.otlp_ratio)?;
     let masters = config.master_keys()?;
+    let share = Share::new(&masters.current, config.otlp_ratio);
+    let traces = telemetry::start_for_a_server(config.otlp_endpoint.as_deref(), share)?;
     let db = open(config).await?;
     // Before anything is counted.
     let counted = match config.metrics_listen {
