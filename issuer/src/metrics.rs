@@ -60,8 +60,17 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     describe_counter!("margrave_endings_total", "Endings' answers, by whether every edge had them.");
     describe_gauge!("margrave_audit_unsealed", "Audit entries that are not sealed yet.");
     describe_gauge!("margrave_audit_unsealed_seconds", "How long the oldest of them has been waiting.");
+    describe_counter!(
+        "margrave_admin_resets_total",
+        "How often `margrave admin reset` was used, as the audit says."
+    );
     describe_gauge!("margrave_signing_ready", "Whether there is a key that signs.");
     Ok(handle)
+}
+
+/// Somebody with a shell has used the break-glass.
+pub(crate) fn admin_resets(count: u64) {
+    counter!("margrave_admin_resets_total").increment(count);
 }
 
 /// A request was answered.

@@ -181,8 +181,10 @@ pub enum Finding {
     NotTheHead(i64),
     /// What was written down elsewhere is not what stands there.
     NotAsWitnessed(i64),
-    /// So many rows bear numbers beyond the head's.
+    /// So many rows bear numbers that were not given out, or that another one bears.
     Beyond(i64),
+    /// So many rows wait to be sealed, the oldest for so many seconds: longer than an issuer that runs leaves one.
+    Late(i64, i64),
 }
 
 impl Finding {
@@ -197,7 +199,13 @@ impl Finding {
             Self::NoHead => "the signed head is missing".to_owned(),
             Self::Unsigned => "the head was not signed by this issuer's master key".to_owned(),
             Self::NotTheHead(seq) => format!("row {seq} is not the one that was signed"),
-            Self::Beyond(rows) => format!("{rows} rows bear numbers that were not given out"),
+            Self::Beyond(rows) => {
+                format!("{rows} rows bear numbers that were not given out, or are another's")
+            }
+            Self::Late(rows, seconds) => format!(
+                "{rows} rows wait to be sealed, the oldest for {seconds} s, and nothing is known of them: an issuer that runs \
+                 (`margrave serve`) seals within a second, or its log says what is in the way"
+            ),
             Self::NotAsWitnessed(seq) => format!("row {seq} is not the one that was written down"),
         }
     }
@@ -208,7 +216,7 @@ impl Finding {
 pub struct Walk {
     former: Link,
     next: i64,
-    witness: Option<Witness>,
+    witnesses: Vec<Witness>,
     findings: Vec<Finding>,
     found: usize,
 }
@@ -218,8 +226,9 @@ const MOST_FINDINGS: usize = 100;
 
 impl Walk {
     /// Before the first row.
-    pub const fn new(witness: Option<Witness>) -> Self {
-        Self { former: START, next: 1, witness, findings: Vec::new(), found: 0 }
+    pub fn new(witnesses: impl IntoIterator<Item = Witness>) -> Self {
+        let witnesses = witnesses.into_iter().collect();
+        Self { former: START, next: 1, witnesses, findings: Vec::new(), found: 0 }
     }
 
     fn note(&mut self, finding: Finding) {
@@ -230,7 +239,7 @@ impl Walk {
     }
 
     fn compare(&mut self, seq: i64, hash: &Link) {
-        if self.witness.is_some_and(|witness| witness.seq == seq && witness.hash != *hash) {
+        if self.witnesses.iter().any(|witness| witness.seq == seq && witness.hash != *hash) {
             self.note(Finding::NotAsWitnessed(seq));
         }
     }
@@ -265,6 +274,7 @@ impl Walk {
         let last = self.next - 1;
         let start = Link::default();
         self.compare(0, &start);
+        let mut told = last;
         match head {
             None => self.note(Finding::NoHead),
             Some(signed) => {
@@ -273,15 +283,16 @@ impl Walk {
                 }
                 let Head { seq, hash, .. } = signed.head;
                 if seq > last {
+                    told = seq;
                     self.note(Finding::Missing(self.next, seq));
                 } else if seq < last || hash != self.former {
                     self.note(Finding::NotTheHead(last));
                 }
             }
         }
-        if self.witness.is_some_and(|witness| witness.seq > last) {
-            let seq = self.witness.map_or(0, |witness| witness.seq);
-            self.note(Finding::Missing(self.next, seq));
+        let seen = self.witnesses.iter().map(|witness| witness.seq).max().unwrap_or(0);
+        if seen > told {
+            self.note(Finding::Missing(told + 1, seen));
         }
         (self.findings, self.found)
     }

@@ -84,6 +84,20 @@ async fn one_token_is_revoked_in_every_spelling() {
     // The session goes on with another token.
     let again = system.refresh_at(&system.edge("/auth"), &person.refresh, &[]).await.expect(200);
     system.call("/api/x", &again.text("access_token")).await.expect(200);
+    // With its refresh token the session itself ends; the merchant finds both in its audit, with who it was.
+    let client = system.fact("client_id");
+    let refresh = again.text("refresh_token");
+    let pairs = [("token", refresh.as_str()), ("client_id", client)];
+    post_form(&system.edge("/auth/oauth/revoke"), &[], &pairs).await.expect(200);
+    post_form(&system.edge("/auth/oauth/revoke"), &[], &pairs).await.expect(200);
+    assert_eq!(until_refused(&system, "/api/x", &again.text("access_token")).await.code(), "session_ended");
+    system.refresh_at(&system.edge("/auth"), &refresh, &[]).await.expect(400);
+    for act in ["token.revoke", "session.end"] {
+        let search =
+            format!("/merchants/{}/audit?act={act}&actor=client:{client}", system.fact("merchant_id"));
+        let found = system.admin("GET", &search, None).await.expect(200).json();
+        assert_eq!(found["entries"].as_array().unwrap().len(), 1, "{act}: {found}");
+    }
     // An unknown token is no error.
     let nonsense = [("token", "nonsense"), ("client_id", system.fact("client_id"))];
     post_form(&system.edge("/auth/oauth/revoke"), &[], &nonsense).await.expect(200);

@@ -46,9 +46,19 @@ pub(crate) async fn create_account(
         }
     };
     let mut tx = app.db.begin().await?;
-    let account = insert_new(app, &mut tx, merchant_id, &username, hash.as_deref(), actor, caller).await?;
+    let made = insert_new(app, &mut tx, merchant_id, &username, hash.as_deref(), actor, caller).await;
+    if let Err(Failure::Denied(denial)) = &made {
+        // Who asks for many names wants to know which of them there are.
+        drop(tx);
+        let entry = Entry::refused("account.create", denial.reason)
+            .merchant(merchant_id)
+            .actor(actor)
+            .subject(app.audit.unknown_login(username.key()));
+        app.audit.write_alone(&app.db, entry, caller, app.clock.now(), app.entropy.bytes()).await?;
+        return made;
+    }
     tx.commit().await?;
-    Ok(account)
+    made
 }
 
 /// Inserts an account with a password's hash.

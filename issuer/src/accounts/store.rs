@@ -49,7 +49,8 @@ const FIND_ERASED_NAME: &str = "SELECT erased_at FROM erased_names WHERE tag = $
 const INSERT_ERASED_NAME: &str =
     "INSERT INTO erased_names (tag, erased_at) VALUES ($1, $2) ON CONFLICT (tag) DO NOTHING";
 // An empty key is one that was destroyed. No username has an `@`.
-const ERASE: &str = "UPDATE accounts SET username = '', username_key = '@' || id, audit_key = $3,
+const ERASE: &str =
+    "UPDATE accounts SET username = '', username_key = '@' || id, audit_key = $3, settings = '{}',
     erased_at = $2, disabled_at = COALESCE(disabled_at, $2) WHERE id = $1";
 const UNLINK_ADDRESS: &str = "UPDATE x_addresses SET account_id = NULL WHERE account_id = $1";
 

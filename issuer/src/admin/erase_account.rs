@@ -6,11 +6,12 @@ use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::passwords::delete_hash;
+use crate::permissions::delete_grants_of;
 use crate::sessions::end_all;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::AccountId;
 
-/// Erases an account for good: its name and password go, every session and token ends, and the key that opens what is personal in
+/// Erases an account for good: its name, password, roles and settings go, every session and token ends, and the key that opens what is personal in
 /// its audit entries is destroyed. Its id stays, since entries and other systems name it, and so does a keyed hash of its username,
 /// which nobody gets again.
 ///
@@ -33,6 +34,7 @@ pub(crate) async fn erase_account(
     end_all(app, &mut tx, &account.merchant_id, id, actor, caller, now).await?;
     accounts::erase(app, &mut tx, &account, now).await?;
     delete_hash(&mut tx, id).await?;
+    delete_grants_of(&mut tx, id).await?;
     let entry = Entry::done("account.erase")
         .merchant(&account.merchant_id)
         .actor(actor)
@@ -46,16 +48,21 @@ pub(crate) async fn erase_account(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::{NewAccount, create_account, find_by_login};
-    use crate::audit::{export, seal_some, verify_chain};
+    use crate::accounts::{AccountSettings, NewAccount, create_account, find_by_login};
+    use crate::audit::{Filter, export, find_entries, seal_some, verify_chain};
     use crate::factors::verify_credentials;
+    use crate::permissions::{AccountRights, Giver, change_rights, create_role, find_rights};
+    use crate::sessions::find_accounts_in_session;
     use crate::storage::Db;
     use crate::storage::testing::{dump, on_both_databases};
     use crate::sweeper::sweep;
     use crate::testing::{PASSWORD, World};
     use margrave_shared::login::Login;
+    use margrave_shared::permission::parse_scope;
+    use margrave_shared::role::RoleName;
     use margrave_shared::secret::SecretText;
     use margrave_shared::wire::credentials::CredentialsRequest;
+    use serde_json::json;
 
     async fn who_is_erased_leaves_no_name_and_the_audit_stands(db: Db) {
         let world = World::new(db).await;
@@ -70,12 +77,40 @@ mod tests {
             find_by_login(&mut app.db.read().await.unwrap(), &Login::parse(login)).await.unwrap()
         };
         verify_credentials(app, &request("Alice"), &caller).await.unwrap();
+        let tokens = world.log_in("alice").await.unwrap();
         let alice = found("alice").await.unwrap();
+        let name = RoleName::parse("role-of-hers").unwrap();
+        let all = parse_scope("admin:*").unwrap();
+        let giver = Giver { actor: "operator", scope: &all, of_platform: false };
+        let mut tx = app.db.begin().await.unwrap();
+        let permissions = parse_scope("read").unwrap();
+        create_role(app, &mut tx, &world.merchant.id, name.clone(), permissions, giver, &operator)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let settings = serde_json::from_value(json!({ "permissions": ["permission.of.hers"] })).unwrap();
+        let rights = AccountRights { roles: [name].into(), settings };
+        // Giving more ends tokens; the ones that she has then are a new session's.
+        change_rights(app, &alice.id, &rights, alice.version, giver, &operator).await.unwrap();
+        assert!(world.refresh(&tokens).await.is_err());
+        let tokens = world.log_in("alice").await.unwrap();
+        assert_eq!(
+            find_accounts_in_session(&mut app.db.read().await.unwrap(), &world.merchant.id)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
         seal_some(app).await.unwrap();
         erase_account(app, &alice.id, "operator", &operator).await.unwrap();
         let again = erase_account(app, &alice.id, "operator", &operator).await;
         assert!(matches!(again, Err(Failure::Denied(denial)) if denial.code == ErrorCode::Conflict));
 
+        assert!(world.refresh(&tokens).await.is_err());
+        let mut tx = app.db.read().await.unwrap();
+        assert_eq!(find_accounts_in_session(&mut tx, &world.merchant.id).await.unwrap(), []);
+        assert_eq!(find_rights(&mut tx, &alice).await.unwrap().roles, [].into());
+        drop(tx);
         assert!(found("alice").await.is_none());
         for login in ["alice", alice.x_address.as_str(), &format!("@{}", alice.id)] {
             let refused = verify_credentials(app, &request(login), &caller).await;
@@ -89,21 +124,40 @@ mod tests {
             let taken = create_account(app, &world.merchant.id, new(username), "operator", &operator).await;
             assert!(matches!(taken, Err(Failure::Denied(denial)) if denial.code == ErrorCode::UsernameTaken));
         }
+        // Who asks for names stands in the audit.
+        let asked = Filter {
+            merchant: Some(world.merchant.id.clone()),
+            act: Some("account.create".to_owned()),
+            outcome: Some("refused".to_owned()),
+            ..Filter::default()
+        };
+        let mut tx = app.db.read().await.unwrap();
+        assert_eq!(find_entries(&mut tx, &asked, 10).await.unwrap().len(), 2);
+        drop(tx);
         create_account(app, &world.merchant.id, new("alicia"), "operator", &operator).await.unwrap();
 
         sweep(app, app.clock.now()).await.unwrap();
         seal_some(app).await.unwrap();
         let written = dump(&app.db).await.to_lowercase();
         assert!(!written.contains("alice"), "{written}");
-        let mut lines = String::new();
+        let (mut lines, mut hers) = (String::new(), 0);
         let each = |line: &crate::audit::Exported| {
-            lines.push_str(&serde_json::to_string(line).unwrap());
+            let line = json!(line);
+            if line["person"] == alice.id.as_str() {
+                hers += 1;
+                assert!(
+                    line["address_tag"].is_null(),
+                    "a hash of an address can be compared with a guess: {line}"
+                );
+            }
+            lines.push_str(&line.to_string());
             true
         };
         export(app, Some(accounts::find_audit_key), each).await.unwrap();
-        assert!(lines.contains("sealed_personal") && !lines.contains("198.51.100.77"));
+        assert!(hers > 0 && lines.contains("sealed_personal") && !lines.contains("198.51.100.77"));
         assert_eq!(verify_chain(app, None).await.unwrap().found, 0);
         let gone = find_account(&mut app.db.read().await.unwrap(), &alice.id).await.unwrap().unwrap();
+        assert_eq!(gone.settings, AccountSettings::default());
         assert!(gone.erased_at.is_some() && gone.disabled_at.is_some() && gone.generation > alice.generation);
     }
     on_both_databases!(erasure, super::who_is_erased_leaves_no_name_and_the_audit_stands);

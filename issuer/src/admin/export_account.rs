@@ -6,7 +6,7 @@ use crate::audit::{Entry, Exported, export};
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::permissions::find_rights;
-use crate::sessions::find_by_account;
+use crate::sessions::{find_all_ids, find_by_account};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::AccountId;
 use serde_json::{Value, json};
@@ -31,12 +31,13 @@ pub(crate) async fn export_account(
         .subject(format!("account:{id}"));
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     let sessions = find_by_account(&mut tx, id).await?;
+    let all_sessions = find_all_ids(&mut tx, id).await?;
     let rights = find_rights(&mut tx, &account).await?;
     tx.commit().await?;
     let mut entries = Vec::new();
     let each = |line: &Exported| {
-        if line.is_about(id) {
-            entries.push(json!(line));
+        if line.is_about(id, &all_sessions) {
+            entries.push(json!(line.of_one_alone(id)));
         }
         true
     };
@@ -52,6 +53,7 @@ mod tests {
     use crate::accounts::{NewAccount, create_account, find_by_login};
     use crate::factors::verify_credentials;
     use crate::permissions::{AccountRights, Giver, change_rights, create_role};
+    use crate::sessions::end_session;
     use crate::storage::Db;
     use crate::storage::testing::on_both_databases;
     use crate::testing::{PASSWORD, World};
@@ -89,6 +91,21 @@ mod tests {
         tx.commit().await.unwrap();
         let rights = AccountRights { roles: [name].into(), settings: alice.settings.clone() };
         change_rights(app, &alice.id, &rights, alice.version, giver, &operator).await.unwrap();
+        // What others do: one who does not get in, an administrator who looks and ends a session.
+        let stranger = Caller { address: Some("198.51.100.3".parse().unwrap()), ..Caller::default() };
+        let request = CredentialsRequest {
+            login: "alice".to_owned(),
+            password: SecretText::new("wrong".to_owned()),
+            merchant_id: world.merchant.id.clone(),
+        };
+        verify_credentials(app, &request, &stranger).await.unwrap_err();
+        let session = world.session_of(&world.log_in("alice").await.unwrap()).await;
+        let by_bob = format!("account:{}", bob.id);
+        end_session(app, &alice.id, &session.sid, &by_bob, &operator).await.unwrap();
+        let looked = Entry::done("admin.read")
+            .actor(&by_bob)
+            .subject(format!("/admin/v1/accounts/{}/sessions", alice.id));
+        app.audit.write_alone(&app.db, looked, &operator, app.clock.now(), [9; 16]).await.unwrap();
         let whole = export_account(app, &alice.id, "operator", &operator).await.unwrap();
         let text = whole.to_string();
         assert_eq!(whole["account"]["username"], "Alice");
@@ -101,10 +118,15 @@ mod tests {
             "account.create",
             "account.end_all",
             "account.export",
+            "admin.read",
             "factor.credentials",
+            "session.end",
+            "session.open",
         ];
-        assert_eq!((acts, entries.len()), (expected.into(), 5), "{text}");
-        assert!(text.contains("198.51.100.1") && !text.contains("198.51.100.2"));
+        assert_eq!((acts, entries.len()), (expected.into(), 10), "{text}");
+        assert!(text.contains("198.51.100.1"));
+        assert!(!text.contains("198.51.100.2") && !text.contains("198.51.100.3"));
+        assert_eq!(text.matches("account:another").count(), 2);
         assert!(!text.contains(bob.id.as_str()));
         let nobody = AccountId::parse("nobody").unwrap();
         assert!(export_account(app, &nobody, "operator", &operator).await.is_err());

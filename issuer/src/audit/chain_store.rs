@@ -21,13 +21,13 @@ const TRY_LOCK_POSTGRES: &str =
     "SELECT seq, hash, at, signature FROM audit_head WHERE id = 1 FOR UPDATE SKIP LOCKED";
 const IS_WAITING: &str = "SELECT id FROM audit WHERE seq IS NULL LIMIT 1";
 const COUNT_WAITING: &str = "SELECT COUNT(*), MIN(at) FROM audit WHERE seq IS NULL";
+const NUMBERED: &str = "SELECT COUNT(*) FROM audit WHERE seq <= $1";
 // One statement, so that both are of one moment.
-const BEYOND: &str =
-    "SELECT COUNT(*) FROM audit WHERE seq < 1 OR seq > (SELECT seq FROM audit_head WHERE id = 1)";
+const BEYOND: &str = "SELECT COUNT(*) FROM audit WHERE seq > (SELECT seq FROM audit_head WHERE id = 1)";
 
 #[cfg(test)]
 pub(super) const ALL: &[&str] =
-    &[START, LOCK_HEAD, FIND_HEAD, PUT_HEAD, FIND_END, IS_WAITING, COUNT_WAITING, BEYOND];
+    &[START, LOCK_HEAD, FIND_HEAD, PUT_HEAD, FIND_END, IS_WAITING, COUNT_WAITING, NUMBERED, BEYOND];
 
 /// A row as it is stored.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -99,15 +99,15 @@ fn head_of((seq, hash, at, signature): HeadRow) -> Result<SignedHead, StorageErr
     })
 }
 
-/// Puts the first head there, where nothing has been sealed yet; gives whether it did.
-pub(super) async fn start(tx: &mut Tx, first: &SignedHead) -> Result<bool, StorageError> {
+/// Puts the first head there, where nothing has been sealed yet.
+pub(super) async fn start(tx: &mut Tx, first: &SignedHead) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(START)
         .bind(first.head.hash.as_slice())
         .bind(first.head.at.0)
         .bind(first.signature.as_slice())
         .execute(c)
         .await
-        .map(|done| done.rows_affected() == 1))
+        .map(|_| ()))
 }
 
 /// Locks the head, and gives it.
@@ -164,7 +164,12 @@ pub(crate) async fn count_waiting(tx: &mut Tx) -> Result<(i64, Option<i64>), Sto
     on_tx!(tx, c => sqlx::query_as(COUNT_WAITING).fetch_one(c).await)
 }
 
-/// How many rows bear a number that was not given out.
+/// How many rows bear a number up to this one.
+pub(super) async fn count_numbered(tx: &mut Tx, end: i64) -> Result<i64, StorageError> {
+    on_tx!(tx, c => sqlx::query_scalar(NUMBERED).bind(end).fetch_one(c).await)
+}
+
+/// How many rows bear a number beyond the head's.
 pub(super) async fn count_beyond(tx: &mut Tx) -> Result<i64, StorageError> {
     on_tx!(tx, c => sqlx::query_scalar(BEYOND).fetch_one(c).await)
 }

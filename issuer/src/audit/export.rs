@@ -7,9 +7,9 @@ use crate::failure::Failure;
 use crate::storage::{StorageError, Tx};
 use margrave_shared::audit::AuditRow;
 use margrave_shared::base64;
-use margrave_shared::id::AccountId;
+use margrave_shared::id::{AccountId, SessionId};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// One line.
 #[derive(Debug, Clone, Serialize)]
@@ -35,13 +35,41 @@ pub(crate) struct Exported {
 }
 
 impl Exported {
-    /// Whether an account acts in it, or is acted on, or keeps what is personal in it.
-    pub(crate) fn is_about(&self, account: &AccountId) -> bool {
-        let named = |text: &Option<String>| {
-            text.as_deref().and_then(|text| text.strip_prefix("account:")) == Some(account.as_str())
+    /// Whether an account acts in it, or is acted on, or keeps what is personal in it; these are the account's sessions.
+    pub(crate) fn is_about(&self, account: &AccountId, sessions: &BTreeSet<SessionId>) -> bool {
+        let is_named = |text: &str| account_in(text) == Some(account.as_str());
+        let is_subject = |text: &str| {
+            let session = text.strip_prefix("session:").and_then(|sid| SessionId::parse(sid).ok());
+            let looked_at = text.strip_prefix(ACCOUNTS).and_then(|rest| rest.split('/').next());
+            is_named(text)
+                || session.is_some_and(|sid| sessions.contains(&sid))
+                || looked_at == Some(account.as_str())
         };
-        self.person.as_deref() == Some(account.as_str()) || named(&self.actor) || named(&self.subject)
+        self.person.as_deref() == Some(account.as_str())
+            || self.actor.as_deref().is_some_and(is_named)
+            || self.subject.as_deref().is_some_and(is_subject)
     }
+
+    /// Without what is other people's: who else acted or was acted on, and from where somebody tried who did not get in.
+    pub(crate) fn of_one_alone(&self, account: &AccountId) -> Self {
+        let mut own = self.clone();
+        for text in [&mut own.actor, &mut own.subject].into_iter().flatten() {
+            if account_in(text).is_some_and(|id| id != account.as_str()) {
+                "account:another".clone_into(text);
+            }
+        }
+        own.personal =
+            own.personal.filter(|_| own.outcome == "done" && own.person.as_deref() == Some(account.as_str()));
+        own
+    }
+}
+
+/// What was looked at of an account in the administration is below this.
+const ACCOUNTS: &str = "/admin/v1/accounts/";
+
+/// The account that an actor or a subject names.
+fn account_in(text: &str) -> Option<&str> {
+    text.strip_prefix("account:")
 }
 
 /// The accounts' keys that an export has met.

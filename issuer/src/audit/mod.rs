@@ -17,7 +17,7 @@ pub(crate) use chain::Chain;
 pub(crate) use chain_store::count_waiting as count_unsealed;
 pub(crate) use export::{Exported, export};
 pub(crate) use personal::{Person, PersonalKeys};
-pub(crate) use seal::{run as run_sealer, seal_some};
+pub(crate) use seal::{begin_chain, run as run_sealer, seal_some};
 pub(crate) use search::{Filter, Found, find_entries};
 pub(crate) use store::Row as PreparedEntry;
 pub(crate) use verify::{Verified, head_is_signed, verify_chain};
@@ -36,8 +36,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// How an act ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It was done.
-    Done,
+    /// It was done, and why, where that is not the act's own name.
+    Done(Option<&'static str>),
     /// It was refused, and why.
     Refused(&'static str),
 }
@@ -62,7 +62,12 @@ pub(crate) struct Entry {
 impl Entry {
     /// Something that was done.
     pub(crate) const fn done(act: &'static str) -> Self {
-        Self { act, outcome: Outcome::Done, merchant: None, actor: None, subject: None, person: None }
+        Self { act, outcome: Outcome::Done(None), merchant: None, actor: None, subject: None, person: None }
+    }
+
+    /// Something that was done for a reason.
+    pub(crate) fn done_because(act: &'static str, reason: &'static str) -> Self {
+        Self { outcome: Outcome::Done(Some(reason)), ..Self::done(act) }
     }
 
     /// Something that was refused.
@@ -187,9 +192,11 @@ impl Audit {
         now: UnixMs,
         random: [u8; 16],
     ) -> PreparedEntry {
-        let address_tag = caller.address.map(|address| self.tag("address", &address.to_string()));
         let id = uuid_v4(random);
         let personal = entry.person.as_ref().and_then(|person| self.personal.seal(person, caller, &id));
+        // Under a key that goes with the account, or, of somebody who has none, under the audit's.
+        let tagged = caller.address.filter(|_| personal.is_none());
+        let address_tag = tagged.map(|address| self.tag("address", &address.to_string()));
         Row::new(id, now, entry, address_tag, caller.request_id.as_ref(), personal)
     }
 

@@ -1,10 +1,13 @@
 //! The sealer: one process at a time gives rows their places in the chain, and signs its end.
 
-use super::chain::GONE;
+use super::chain::{Chain, GONE};
 use super::chain_store;
 use crate::app::App;
 use crate::failure::Failure;
+use crate::metrics;
+use crate::storage::{StorageError, Tx};
 use margrave_shared::audit::{Head, link};
+use margrave_shared::secret::SecretKey;
 use margrave_shared::time::UnixMs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +21,20 @@ const MOST: i64 = 2_000;
 /// How often the end of the chain is told to the log, which is kept elsewhere.
 const TOLD_EVERY_MS: i64 = 60_000;
 
+/// The break-glass act, which whoever watches the servers is told of.
+const RESET: &str = "admin.reset";
+
 /// How often the log says that the chain cannot go on.
 const ALARM_EVERY_MS: i64 = 60_000;
+
+/// Puts the first head into a database that has just got its root key, and so never again: whoever takes head and numbers away later gets
+/// no new chain.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn begin_chain(tx: &mut Tx, root: &SecretKey, now: UnixMs) -> Result<(), StorageError> {
+    chain_store::start(tx, &Head::start(now).sign(&Chain::new(root).key)).await
+}
 
 /// Seals until the process ends.
 pub(crate) async fn run(app: Arc<App>) {
@@ -32,7 +47,7 @@ pub(crate) async fn run(app: Arc<App>) {
             watch(&app).await
         };
         match sealed.await {
-            Ok(Some(head)) if now.since(told_at).abs() >= TOLD_EVERY_MS => {
+            Ok(head) if now.since(told_at).abs() >= TOLD_EVERY_MS => {
                 told_at = now;
                 tracing::info!(head = head.print(), "audit sealed");
             }
@@ -48,17 +63,16 @@ pub(crate) async fn run(app: Arc<App>) {
 }
 
 /// Looks at the head, whoever has sealed last, and remembers it: a process that runs is a witness that no database can silence.
-pub(super) async fn watch(app: &App) -> Result<Option<Head>, Failure> {
+pub(super) async fn watch(app: &App) -> Result<Head, Failure> {
     let chain = app.audit.chain();
     let mut tx = app.db.glance().await?;
     match chain_store::find_head(&mut tx).await? {
         Some(signed) => {
             let head = chain.check(&mut tx, &signed).await?;
             chain.remember(head);
-            Ok(Some(head))
+            Ok(head)
         }
-        None if chain.last().is_some() => Err(Failure::Internal(GONE)),
-        None => Ok(None),
+        None => Err(Failure::Internal(GONE)),
     }
 }
 
@@ -93,16 +107,15 @@ pub(crate) async fn seal_some(app: &App) -> Result<Sealed, Failure> {
 async fn seal_batch(app: &App) -> Result<Sealed, Failure> {
     let (now, chain) = (app.clock.now(), app.audit.chain());
     let mut tx = app.db.begin_long().await?;
-    // A chain begins where nothing was sealed and this process has seen none.
-    if chain.last().is_none() && chain_store::start(&mut tx, &Head::start(now).sign(&chain.key)).await? {
-        tracing::warn!("the audit's chain begins here: that is so with a new database, and never again");
-    }
     let signed = chain_store::lock_head(&mut tx).await?.ok_or(Failure::Internal(GONE))?;
     let mut head = chain.check_locked(&mut tx, &signed).await?;
     let waiting = chain_store::find_waiting(&mut tx, None, MOST).await?;
-    let mut rows = Vec::with_capacity(waiting.len());
+    let (mut rows, mut resets) = (Vec::with_capacity(waiting.len()), 0);
     for row in waiting {
         let row = row.into_row();
+        if row.act == RESET {
+            resets += 1;
+        }
         head = Head { seq: head.seq + 1, hash: link(&head.hash, head.seq + 1, &row), at: now };
         rows.push((row.id, head.seq, head.hash));
     }
@@ -115,5 +128,12 @@ async fn seal_batch(app: &App) -> Result<Sealed, Failure> {
     chain_store::update_head(&mut tx, &head.sign(&chain.key)).await?;
     tx.commit().await?;
     chain.remember(head);
+    if resets > 0 {
+        metrics::admin_resets(resets);
+        tracing::error!(
+            resets,
+            "ALARM: somebody with a shell has made themselves an administrator: `margrave admin reset`"
+        );
+    }
     Ok(Sealed { rows: rows.len(), head })
 }

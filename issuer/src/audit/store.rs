@@ -42,7 +42,7 @@ impl Row {
         personal: Option<Vec<u8>>,
     ) -> Self {
         let (outcome, reason) = match entry.outcome {
-            Outcome::Done => ("done", None),
+            Outcome::Done(reason) => ("done", reason),
             Outcome::Refused(reason) => ("refused", Some(reason)),
         };
         Self {

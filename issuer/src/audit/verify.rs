@@ -39,21 +39,19 @@ impl Verified {
     }
 }
 
+/// Rows that wait for longer than this, in milliseconds, are sealed by nobody: they may be changed without a trace.
+const LATE_MS: i64 = 60_000;
+
 /// How many rows are read at once.
 const PAGE: i64 = 1_000;
 
-/// Whether the head was signed with this issuer's key; nothing where nothing was sealed yet.
+/// Whether there is a head that was signed with this issuer's key.
 ///
 /// # Errors
 /// The database's.
-pub(crate) async fn head_is_signed(db: &Db, root: &SecretKey) -> Result<Option<bool>, StorageError> {
-    let mut tx = db.glance().await?;
-    let head = chain_store::find_head(&mut tx).await?;
-    let key = Chain::new(root).key.verifying_key();
-    if head.is_none() && !chain_store::find_sealed(&mut tx, i64::MIN, 1).await?.is_empty() {
-        return Ok(Some(false));
-    }
-    Ok(head.map(|head| head.is_signed_by(&key)))
+pub(crate) async fn head_is_signed(db: &Db, root: &SecretKey) -> Result<bool, StorageError> {
+    let head = readable_head(&mut db.glance().await?).await?;
+    Ok(head.is_some_and(|head| head.is_signed_by(&Chain::new(root).key.verifying_key())))
 }
 
 /// The head; one that cannot be read is none.
@@ -69,10 +67,12 @@ async fn readable_head(tx: &mut Tx) -> Result<Option<SignedHead>, StorageError> 
 /// # Errors
 /// The database's. What is wrong with the chain is no error, but what was asked for.
 pub(crate) async fn verify_chain(app: &App, witness: Option<Witness>) -> Result<Verified, Failure> {
+    // Before the head is read, or a newer one would be missed there.
+    let seen = app.audit.chain().last().map(|head| Witness { seq: head.seq, hash: head.hash });
     let mut tx = app.db.glance().await?;
     let signed = readable_head(&mut tx).await?;
     let end = signed.map_or(i64::MAX, |signed| signed.head.seq);
-    let mut walk = Walk::new(witness);
+    let mut walk = Walk::new(witness.into_iter().chain(seen));
     let (mut after, mut sealed) = (i64::MIN, 0);
     'walk: loop {
         let rows = chain_store::find_sealed(&mut tx, after, PAGE).await?;
@@ -88,24 +88,18 @@ pub(crate) async fn verify_chain(app: &App, witness: Option<Witness>) -> Result<
             (after, sealed) = (seq, sealed + 1);
         }
     }
-    if signed.is_none() && sealed > 0 && readable_head(&mut tx).await?.is_some() {
-        // The first rows were sealed while this looked.
-        drop(tx);
-        return Box::pin(verify_chain(app, witness)).await;
-    }
     let (unsealed, oldest) = chain_store::count_waiting(&mut tx).await?;
-    let beyond = chain_store::count_beyond(&mut tx).await?;
+    // Two rows of one number are met as one where a page ends between them.
+    let twice = chain_store::count_numbered(&mut tx, end).await? - sealed;
+    let beyond = chain_store::count_beyond(&mut tx).await? + twice;
     drop(tx);
-    // Nothing was sealed yet: then there is no head, and need not be.
-    let (mut findings, mut found) = if signed.is_none() && sealed == 0 && witness.is_none() {
-        (Vec::new(), 0)
-    } else {
-        walk.end(signed.as_ref(), &app.audit.chain().key.verifying_key())
-    };
-    if beyond > 0 {
-        findings.push(Finding::Beyond(beyond));
+    let (mut findings, mut found) = walk.end(signed.as_ref(), &app.audit.chain().key.verifying_key());
+    let waiting_ms = oldest.map_or(0, |at| (app.clock.now().0 - at).max(0));
+    let beyond = (beyond > 0).then_some(Finding::Beyond(beyond));
+    let late = (waiting_ms > LATE_MS).then_some(Finding::Late(unsealed, waiting_ms / 1000));
+    for finding in beyond.into_iter().chain(late) {
+        findings.push(finding);
         found += 1;
     }
-    let waiting_ms = oldest.map_or(0, |at| (app.clock.now().0 - at).max(0));
     Ok(Verified { head: signed.map(|signed| signed.head), sealed, unsealed, waiting_ms, findings, found })
 }

@@ -237,11 +237,10 @@ async fn database(db: &Db, masters: Option<&MasterKeys>, now: UnixMs, checks: &m
             Err(error) => checks.problem("signing keys", explain(&error), WRONG_KEY),
         }
         match head_is_signed(db, key).await {
-            Ok(None) => checks.ok("audit", "nothing has been sealed yet"),
-            Ok(Some(true)) => checks.ok("audit", "its head is signed with this master key"),
-            Ok(Some(false)) => checks.problem(
+            Ok(true) => checks.ok("audit", "its head is signed with this master key"),
+            Ok(false) => checks.problem(
                 "audit",
-                "its head is not signed with this master key",
+                "it has no head that is signed with this master key",
                 "margrave audit verify",
             ),
             Err(error) => checks.problem("audit", error.to_string(), STORAGE),

@@ -4,7 +4,7 @@
 use super::store;
 use super::{open, purpose, seal, sealing_key};
 use crate::app::App;
-use crate::audit::Entry;
+use crate::audit::{Entry, begin_chain};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::failure::Failure;
@@ -110,6 +110,7 @@ pub(crate) async fn root(
             of_before(&mut tx, masters).await?.unwrap_or_else(|| SecretKey::from_bytes(entropy.bytes()));
         let sealed = seal(&masters.current.derive("root key"), PURPOSE, made.bytes(), entropy.bytes());
         store::insert_root(&mut tx, &sealed, clock.now()).await?;
+        begin_chain(&mut tx, &made, clock.now()).await?;
     }
     let row = store::find_root(&mut tx).await?.ok_or(Failure::Internal("the root key is not there"))?;
     let (root, _) = open_with(masters, &row.sealed)?;

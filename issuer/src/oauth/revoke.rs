@@ -1,12 +1,13 @@
 //! `POST /oauth/revoke` (RFC 7009): one access token by its `jti`, or a refresh token with its family and session.
 
+use crate::accounts::{Account, find_account};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::merchants::{authenticate_key, update_last_used};
 use crate::revocations::{self, store::is_ended};
-use crate::sessions::end_in;
+use crate::sessions::{end_in, find_session};
 use crate::tokens::find_refresh;
 use margrave_shared::basic::Basic;
 use margrave_shared::claims::{CommonClaims, PermissionClaims};
@@ -52,9 +53,15 @@ pub(super) async fn revoke(
     let mut entry = None;
     if let Some(row) = find_refresh(&mut tx, &secret_hash(token)).await? {
         // Only the application that holds a session may end it this way.
-        if matches!(&asker, Asker::Client(id) if *id == row.client_id) {
-            end_in(app, &mut tx, &row.sid, Ending::Revoked, now).await?;
-            entry = Some(Entry::done("session.end").actor("client").subject(format!("session:{}", row.sid)));
+        if matches!(&asker, Asker::Client(id) if *id == row.client_id)
+            && end_in(app, &mut tx, &row.sid, Ending::Revoked, now).await?
+        {
+            let session = find_session(&mut tx, &row.sid).await?;
+            let session = session.ok_or(Failure::Internal("a refresh token has no session"))?;
+            let account = find_account(&mut tx, &session.account_id).await?;
+            let done = Entry::done("session.end").merchant(&session.merchant_id);
+            let done = done.person(account.as_ref().and_then(Account::person));
+            entry = Some(done.subject(format!("session:{}", row.sid)));
         }
     } else if let Some(claims) = read_access_token(app, token) {
         let own = match &asker {
@@ -67,11 +74,15 @@ pub(super) async fn revoke(
         let counts = alive_at(claims.exp, now) && !is_ended(&mut tx, "token", claims.jti.as_str()).await?;
         if own && counts {
             revocations::publish(app, &mut tx, &Ended::Token { jti: claims.jti.clone() }, now).await?;
-            entry =
-                Some(Entry::done("token.revoke").actor("client").subject(format!("token:{}", claims.jti)));
+            let done = Entry::done("token.revoke").merchant(&claims.merchant_id);
+            entry = Some(done.subject(format!("token:{}", claims.jti)));
         }
     }
     if let Some(entry) = entry {
+        let entry = entry.actor(match &asker {
+            Asker::Key(_, key) => format!("key:{key}"),
+            Asker::Client(client) => format!("client:{client}"),
+        });
         app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     }
     tx.commit().await?;

@@ -11,7 +11,7 @@ mod tests;
 pub(crate) use held::find_held;
 pub(crate) use roles::{change_role, create_role, delete_role};
 pub(crate) use settings::{AccountRights, change_rights, find_rights};
-pub(crate) use store::{find_role, find_roles};
+pub(crate) use store::{delete_grants_of, find_role, find_roles};
 
 use crate::failure::Failure;
 use crate::merchants::check_platform;

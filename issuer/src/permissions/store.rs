@@ -25,11 +25,23 @@ const GRANT: &str =
     "INSERT INTO account_roles (account_id, merchant_id, role, granted_at) VALUES ($1, $2, $3, $4)
     ON CONFLICT (account_id, role) DO NOTHING";
 const TAKE: &str = "DELETE FROM account_roles WHERE account_id = $1 AND role = $2";
+const TAKE_ALL: &str = "DELETE FROM account_roles WHERE account_id = $1";
 const TAKE_FROM_ALL: &str = "DELETE FROM account_roles WHERE merchant_id = $1 AND role = $2";
 
 #[cfg(test)]
-pub(super) const ALL: &[&str] =
-    &[INSERT, FIND, FIND_ALL, UPDATE, DELETE, FIND_OF_ACCOUNT, FIND_HOLDERS, GRANT, TAKE, TAKE_FROM_ALL];
+pub(super) const ALL: &[&str] = &[
+    INSERT,
+    FIND,
+    FIND_ALL,
+    UPDATE,
+    DELETE,
+    FIND_OF_ACCOUNT,
+    FIND_HOLDERS,
+    GRANT,
+    TAKE,
+    TAKE_ALL,
+    TAKE_FROM_ALL,
+];
 
 type Row = (String, String, i64, i64);
 
@@ -213,4 +225,9 @@ pub(super) async fn delete_grant(
         .execute(c)
         .await
         .map(|_| ()))
+}
+
+/// Takes every role from an account.
+pub(crate) async fn delete_grants_of(tx: &mut Tx, account: &AccountId) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(TAKE_ALL).bind(account.as_str()).execute(c).await.map(|_| ()))
 }

@@ -75,7 +75,7 @@ async fn judge(
         }
         SessionVerdict::Ended { ending, .. } => {
             if session.ending.is_none() {
-                end::end(app, tx, &session.sid, ending, now).await?;
+                end::end_in_time(app, tx, session, ending, now).await?;
             }
             Ok(Err(ending))
         }

@@ -29,6 +29,34 @@ pub(crate) async fn end(
     Ok(ended)
 }
 
+/// Ends a session whose time is over, in a transaction; the audit says which time it was.
+pub(super) async fn end_in_time(
+    app: &App,
+    tx: &mut Tx,
+    session: &Session,
+    ending: Ending,
+    now: UnixMs,
+) -> Result<(), Failure> {
+    if end(app, tx, &session.sid, ending, now).await? {
+        write_end_in_time(app, tx, session, ending, now).await?;
+    }
+    Ok(())
+}
+
+/// Writes down that a session's time is over. Nobody has done that, whoever was the first to meet it.
+pub(super) async fn write_end_in_time(
+    app: &App,
+    tx: &mut Tx,
+    session: &Session,
+    ending: Ending,
+    now: UnixMs,
+) -> Result<(), Failure> {
+    let entry = Entry::done_because("session.end", ending.as_str())
+        .merchant(&session.merchant_id)
+        .subject(format!("session:{}", session.sid));
+    Ok(app.audit.write(tx, entry, &Caller::default(), now, app.entropy.bytes()).await?)
+}
+
 /// Ends one session of an account.
 ///
 /// # Errors

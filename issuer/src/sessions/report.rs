@@ -1,5 +1,6 @@
 //! What an edge has seen: monotone, never reviving, only of the edge's own merchants.
 
+use super::end::write_end_in_time;
 use super::{find_session, store};
 use crate::app::App;
 use crate::audit::Entry;
@@ -42,13 +43,16 @@ pub(super) async fn take_report(
         let session = find_session(&mut tx, &seen.sid).await?;
         let Some(session) = session.filter(|s| s.merchant_id == seen.merchant_id) else { continue };
         store::update_seen(&mut tx, &session.sid, UnixMs(seen.seen_at).min(now)).await?;
-        if seen.ended && store::update_ended(&mut tx, &session.sid, Ending::Idle, now).await? {
-            ended.push(session.sid);
+        // Whatever the issuer has seen of it, the edge has seen it idle; or its last moment has come.
+        let last = session.limits.until_s;
+        let ending =
+            if last != 0 && now >= UnixMs::from_seconds(last) { Ending::Absolute } else { Ending::Idle };
+        if seen.ended && store::update_ended(&mut tx, &session.sid, ending, now).await? {
+            write_end_in_time(app, &mut tx, &session, ending, now).await?;
+            ended.push(Ended::Session { sid: session.sid });
         }
     }
-    for sid in ended {
-        revocations::publish(app, &mut tx, &Ended::Session { sid }, now).await?;
-    }
+    revocations::publish_all(app, &mut tx, &ended, now).await?;
     for (code, count) in report.refusals.iter().take(ErrorCode::ALL.len()) {
         let Some(code) = ErrorCode::ALL.iter().find(|known| known.as_str() == code) else { continue };
         let entry = Entry::refused("edge.requests", code.as_str())

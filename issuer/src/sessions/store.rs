@@ -7,6 +7,7 @@ use margrave_shared::id::{AccountId, ClientId, MerchantId, SessionId};
 use margrave_shared::session::Ending;
 use margrave_shared::time::UnixMs;
 use sqlx::QueryBuilder;
+use std::collections::BTreeSet;
 
 const INSERT: &str = "INSERT INTO sessions
     (sid, merchant_id, account_id, generation, client_id, started_at, seen_at, idle_s, until_s, auth_time_s, amr,
@@ -17,6 +18,7 @@ const FIND: &str =
 const FIND_BY_ACCOUNT: &str =
     "SELECT sid, merchant_id, account_id, generation, client_id, started_at, seen_at, idle_s, until_s,
     auth_time_s, amr, ending FROM sessions WHERE account_id = $1 AND ended_at IS NULL ORDER BY sid";
+const FIND_ALL_IDS: &str = "SELECT sid FROM sessions WHERE account_id = $1";
 const FIND_ACCOUNTS: &str =
     "SELECT DISTINCT account_id FROM sessions WHERE merchant_id = $1 AND ended_at IS NULL";
 const SEE: &str = "UPDATE sessions SET seen_at = $2 WHERE sid = $1 AND ended_at IS NULL AND seen_at < $2";
@@ -25,7 +27,7 @@ const DELETE_DEAD: &str = "DELETE FROM sessions WHERE sid IN
     (SELECT sid FROM sessions WHERE forget_at < $1 ORDER BY forget_at LIMIT $2)";
 
 #[cfg(test)]
-const ALL: &[&str] = &[INSERT, FIND, FIND_BY_ACCOUNT, FIND_ACCOUNTS, SEE, END, DELETE_DEAD];
+const ALL: &[&str] = &[INSERT, FIND, FIND_BY_ACCOUNT, FIND_ALL_IDS, FIND_ACCOUNTS, SEE, END, DELETE_DEAD];
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -101,6 +103,17 @@ pub(crate) async fn find_by_account(tx: &mut Tx, account: &AccountId) -> Result<
     let rows: Vec<Row> =
         on_tx!(tx, c => sqlx::query_as(FIND_BY_ACCOUNT).bind(account.as_str()).fetch_all(c).await)?;
     rows.into_iter().map(Session::try_from).collect()
+}
+
+/// The ids of all sessions of an account that are known still, ended or not.
+pub(crate) async fn find_all_ids(
+    tx: &mut Tx,
+    account: &AccountId,
+) -> Result<BTreeSet<SessionId>, StorageError> {
+    let ids: Vec<String> =
+        on_tx!(tx, c => sqlx::query_scalar(FIND_ALL_IDS).bind(account.as_str()).fetch_all(c).await)?;
+    let corrupt = |_| StorageError::Corrupt { table: "sessions", column: "sid" };
+    ids.iter().map(|id| SessionId::parse(id).map_err(corrupt)).collect()
 }
 
 /// Which accounts of a merchant have a session that has not ended.

@@ -208,6 +208,17 @@ async fn a_refresh_is_no_activity(db: Db) {
     }
     world.pass_s(600);
     assert_eq!(refresh(&world, &world.app, refresh_token(&token), None).await, Err("session_over"));
+    assert_eq!(refresh(&world, &world.app, refresh_token(&token), None).await, Err("session_over"));
+    // Which time was over stands in the audit, once, and nowhere else.
+    let ends = Filter {
+        merchant: Some(world.merchant.id.clone()),
+        act: Some("session.end".to_owned()),
+        ..Filter::default()
+    };
+    let ends = find_entries(&mut world.app.db.read().await.unwrap(), &ends, 10).await.unwrap();
+    let sid = world.session_of(&token).await.sid;
+    let said: Vec<_> = ends.iter().map(|end| (end.reason.as_deref(), end.subject.clone().unwrap())).collect();
+    assert_eq!(said, [(Some("idle"), format!("session:{sid}"))]);
 }
 on_both_databases!(idle, super::a_refresh_is_no_activity);
 
