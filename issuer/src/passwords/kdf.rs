@@ -1,5 +1,5 @@
 //! argon2id in a bounded pool: as many at once as there are processors, a limited queue, and no more than a fair
-//! share of it for one address. A flood of logins can neither exhaust memory nor starve everybody else.
+//! share of it for one address, or for what was imported. A flood of logins can neither exhaust memory nor starve everybody else.
 
 use super::foreign::{Foreign, MARK};
 use super::own_hash::{Memory, hash, is_hash_of};
@@ -33,6 +33,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Kdf {
     params: Params,
     running: Arc<Semaphore>,
+    /// Of those that run, what is not ours may be so many: half.
+    running_foreign: Arc<Semaphore>,
     queue: usize,
     waiting: Mutex<Waiting>,
     /// What was filled by hashes that ended, kept as long as others wait.
@@ -41,15 +43,25 @@ pub(crate) struct Kdf {
     dummy: String,
 }
 
+/// What is hashed. The hashes of another system may cost fifty times ours, and whoever imports them chooses that for everybody who tries
+/// to log in at one merchant: the other merchants' people do not wait behind those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Own,
+    Foreign,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     total: usize,
+    foreign: usize,
     by_address: HashMap<String, usize>,
 }
 
 /// A place in the queue; leaving it is dropping this.
 struct Place<'a> {
     kdf: &'a Kdf,
+    lane: Lane,
     key: String,
 }
 
@@ -57,6 +69,9 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut waiting = self.kdf.waiting();
         waiting.total = waiting.total.saturating_sub(1);
+        if self.lane == Lane::Foreign {
+            waiting.foreign = waiting.foreign.saturating_sub(1);
+        }
         if let Some(count) = waiting.by_address.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
@@ -91,6 +106,7 @@ impl Kdf {
         Ok(Self {
             params,
             running: Arc::new(Semaphore::new(parallel)),
+            running_foreign: Arc::new(Semaphore::new((parallel / 2).max(1))),
             queue: config.queue + parallel,
             waiting: Mutex::default(),
             spare: Arc::default(),
@@ -111,36 +127,45 @@ impl Kdf {
         self.waiting().total
     }
 
-    fn enter(&self, address: Option<IpAddr>) -> Result<Place<'_>, Failure> {
+    fn enter(&self, lane: Lane, address: Option<IpAddr>) -> Result<Place<'_>, Failure> {
         let key = address.map(address_key).unwrap_or_default();
         let mut waiting = self.waiting();
         let share = (self.queue / FAIR_SHARE).max(2);
         let own = waiting.by_address.get(&key).copied().unwrap_or(0);
-        if waiting.total >= self.queue || (own >= share && !key.is_empty()) {
+        let is_full = lane == Lane::Foreign && waiting.foreign >= self.queue.div_ceil(2);
+        if waiting.total >= self.queue || is_full || (own >= share && !key.is_empty()) {
             return Err(Failure::Overloaded);
         }
         waiting.total += 1;
+        waiting.foreign += usize::from(lane == Lane::Foreign);
         *waiting.by_address.entry(key.clone()).or_insert(0) += 1;
         drop(waiting);
-        Ok(Place { kdf: self, key })
+        Ok(Place { kdf: self, lane, key })
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        lane: Lane,
         address: Option<IpAddr>,
         work: impl FnOnce(&Params, &mut Memory) -> T + Send + 'static,
     ) -> Result<T, Failure> {
         let watch = Stopwatch::start();
-        let _place = self.enter(address).inspect_err(|_| metrics::password_overloaded())?;
-        let permit = Arc::clone(&self.running).acquire_owned().await;
-        let permit = permit.map_err(|_| Failure::Overloaded)?;
+        let _place = self.enter(lane, address).inspect_err(|_| metrics::password_overloaded())?;
+        let permit_of =
+            async |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned().await.map_err(|_| Failure::Overloaded);
+        // Before the other: who waits for this one keeps nobody waiting.
+        let foreign = match lane {
+            Lane::Foreign => Some(permit_of(&self.running_foreign).await?),
+            Lane::Own => None,
+        };
+        let permits = (permit_of(&self.running).await?, foreign);
         metrics::password_waited(watch);
         let (params, spare) = (self.params.clone(), Arc::clone(&self.spare));
         let span = tracing::debug_span!("password.hash");
         tokio::task::spawn_blocking(move || {
             let _span = span.entered();
-            // The permit goes with the work: a client that hangs up does not make room for a second hash.
-            let _permit = permit;
+            // The permits go with the work: a client that hangs up does not make room for a second hash.
+            let _permits = permits;
             let kept = || spare.lock().unwrap_or_else(PoisonError::into_inner);
             let mut memory = kept().pop().unwrap_or_default();
             let done = work(&params, &mut memory);
@@ -161,8 +186,10 @@ impl Kdf {
         address: Option<IpAddr>,
         salt: [u8; 16],
     ) -> Result<String, Failure> {
-        self.run(address, move |params, memory| hash(params, password.expose().as_bytes(), salt, memory))
-            .await?
+        self.run(Lane::Own, address, move |params, memory| {
+            hash(params, password.expose().as_bytes(), salt, memory)
+        })
+        .await?
     }
 
     /// Checks a password against a stored hash, or against the dummy when there is none. Where accounts were imported, `import_hash` is
@@ -183,7 +210,8 @@ impl Kdf {
         // A password beyond all length is wrong, at the price of any other.
         let normal = normal_form(password).unwrap_or_else(|_| SecretText::new(String::new()));
         let typed = password.clone();
-        self.run(address, move |params, memory| {
+        let lane = if import_hash.is_some() || stored.starts_with(MARK) { Lane::Foreign } else { Lane::Own };
+        self.run(lane, address, move |params, memory| {
             let (typed, bytes) = (typed.expose().as_bytes(), normal.expose().as_bytes());
             if let Some(imported) = stored.strip_prefix(MARK) {
                 let foreign = Foreign::parse(imported)
@@ -275,18 +303,50 @@ mod tests {
     async fn one_address_gets_no_more_than_its_share() {
         let kdf = kdf(&PasswordConfig { queue: 15, parallel: 1, ..floor() });
         let flooder = Some("192.0.2.1".parse().unwrap());
-        let places: Vec<_> = (0..10).map(|_| kdf.enter(flooder)).collect();
+        let places: Vec<_> = (0..10).map(|_| kdf.enter(Lane::Own, flooder)).collect();
         assert_eq!(places.iter().filter(|place| place.is_ok()).count(), 4);
-        assert!(kdf.enter(Some("192.0.2.2".parse().unwrap())).is_ok());
+        assert!(kdf.enter(Lane::Own, Some("192.0.2.2".parse().unwrap())).is_ok());
         drop(places);
-        assert!(kdf.enter(flooder).is_ok());
+        assert!(kdf.enter(Lane::Own, flooder).is_ok());
         assert_eq!(kdf.waiting().total, 0);
+    }
+
+    #[tokio::test]
+    async fn the_hashes_of_another_system_keep_nobody_elses_people_waiting() {
+        for parallel in [2, 4] {
+            let kdf = Arc::new(kdf(&PasswordConfig { queue: 16 - parallel, parallel, ..floor() }));
+            let (go_on, held) = std::sync::mpsc::channel::<()>();
+            let held = Arc::new(Mutex::new(held));
+            let slow: Vec<_> = (0..8)
+                .map(|_| {
+                    let (kdf, held) = (Arc::clone(&kdf), Arc::clone(&held));
+                    tokio::spawn(async move {
+                        kdf.run(Lane::Foreign, None, move |_, _| held.lock().unwrap().recv().is_ok()).await
+                    })
+                })
+                .collect();
+            while kdf.waits() < 8 {
+                tokio::task::yield_now().await;
+            }
+            assert!(kdf.enter(Lane::Foreign, None).is_err(), "half of the queue, and no more");
+            for number in 0..3 {
+                kdf.hash(secret("pw"), None, [number; 16]).await.unwrap();
+            }
+            for _ in &slow {
+                go_on.send(()).unwrap();
+            }
+            for done in slow {
+                assert!(done.await.unwrap().unwrap());
+            }
+            let waiting = kdf.waiting();
+            assert_eq!((waiting.total, waiting.foreign), (0, 0));
+        }
     }
 
     #[tokio::test]
     async fn memory_is_kept_while_others_wait_and_no_longer() {
         let kdf = kdf(&PasswordConfig { parallel: 2, ..floor() });
-        let other = kdf.enter(None).unwrap();
+        let other = kdf.enter(Lane::Own, None).unwrap();
         for number in 0..8 {
             kdf.hash(secret("pw"), None, [number; 16]).await.unwrap();
         }
