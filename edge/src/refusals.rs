@@ -8,7 +8,7 @@ use margrave_shared::error::ErrorCode;
 use margrave_shared::id::MerchantId;
 use margrave_shared::limiter::rule::BucketKind;
 use margrave_shared::time::UnixMs;
-use margrave_shared::wire::report::{MAX_LIMITED, MAX_SPRAYED, MAX_TOLD, Report, limited_key};
+use margrave_shared::wire::report::{MAX_SPRAYED, MAX_TOLD, Report, limited_key};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -38,11 +38,7 @@ pub(crate) fn limited(kind: BucketKind, key: [u8; 16]) {
 }
 
 fn add_limited(name: String, times: u64) {
-    LIMITED.with_borrow_mut(|limited| {
-        if limited.len() < MAX_LIMITED || limited.contains_key(&name) {
-            *limited.entry(name).or_default() += times;
-        }
-    });
+    LIMITED.with_borrow_mut(|limited| Report::add_limited(limited, name, times));
     begin();
 }
 

@@ -15,7 +15,7 @@ use margrave_shared::id::{EdgeId, is_opaque_id};
 use margrave_shared::session::Ending;
 use margrave_shared::time::UnixMs;
 use margrave_shared::wire::report::{
-    MAX_LIMITED, MAX_SESSIONS, MAX_SPRAYED, MAX_TOLD, Report, read_limited_key,
+    BEYOND, MAX_LIMITED, MAX_SESSIONS, MAX_SPRAYED, MAX_TOLD, Report, read_limited_key,
 };
 
 /// Takes a report in.
@@ -67,10 +67,12 @@ pub(super) async fn take_report(
         app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     }
     for (name, count) in report.limited.iter().take(MAX_LIMITED) {
-        let Some((kind, key)) = read_limited_key(name) else { continue };
-        let entry = Entry::refused("edge.limited", kind.as_str())
-            .actor(format!("edge:{}", edge.id))
-            .subject(format!("bucket:{key} count:{count}"));
+        let (kind, subject) = match read_limited_key(name) {
+            Some((kind, key)) => (kind.as_str(), format!("bucket:{key} count:{count}")),
+            None if name == BEYOND => (BEYOND, format!("count:{count}")),
+            None => continue,
+        };
+        let entry = Entry::refused("edge.limited", kind).actor(format!("edge:{}", edge.id)).subject(subject);
         app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     }
     let told = report.told_why.iter().take(MAX_TOLD).filter(|(client, _)| is_opaque_id(client));
@@ -83,4 +85,122 @@ pub(super) async fn take_report(
     tx.commit().await?;
     app.feed.notify();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Filter, find_entries};
+    use crate::edges::{EdgeFacts, create_edge};
+    use crate::storage::Db;
+    use crate::storage::testing::on_both_databases;
+    use crate::testing::World;
+    use ed25519_dalek::SigningKey;
+    use margrave_shared::limiter::rule::BucketKind;
+    use margrave_shared::wire::report::{SessionReport, limited_key};
+
+    async fn make_edge(app: &App, name: &str, merchant: &str, seed: u8) -> EdgeId {
+        let facts = EdgeFacts {
+            name: name.to_owned(),
+            public_key: SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes(),
+            next_public_key: None,
+            merchants: vec![merchant.to_owned()],
+            push_url: None,
+        };
+        let mut tx = app.db.begin().await.unwrap();
+        let edge = create_edge(app, &mut tx, facts, "operator", &Caller::operator()).await.unwrap();
+        tx.commit().await.unwrap();
+        edge.id
+    }
+
+    async fn an_edge_moves_its_own_sessions_forward_and_none_back(db: Db) {
+        let world = World::new(db).await;
+        let app = &world.app;
+        let caller = Caller::operator();
+        let another = crate::merchants::NewMerchant {
+            name: "Another".to_owned(),
+            platform: false,
+            services: Vec::new(),
+            settings: crate::merchants::MerchantSettings::default(),
+        };
+        let another = crate::merchants::create_merchant(app, another, "operator", &caller).await.unwrap().id;
+        let own = make_edge(app, "own", world.merchant.id.as_str(), 1).await;
+        let foreign = make_edge(app, "foreign", another.as_str(), 2).await;
+        let session = world.session_of(&world.log_in("alice").await.unwrap()).await;
+        let began = session.seen_at.0;
+        world.pass_s(100);
+        let now = app.clock.now().0;
+        let state = async || {
+            let found = find_session(&mut app.db.read().await.unwrap(), &session.sid).await.unwrap().unwrap();
+            (found.seen_at.0 - began, found.ending)
+        };
+        for (edge, merchant, seen_at, ended, expected) in [
+            // An edge of another merchant, by whichever name; and one's own that says it is another's session.
+            (&foreign, &world.merchant.id, now, true, (0, None)),
+            (&foreign, &another, now, true, (0, None)),
+            (&own, &another, now, true, (0, None)),
+            (&own, &world.merchant.id, began + 30_000, false, (30_000, None)),
+            (&own, &world.merchant.id, began + 10_000, false, (30_000, None)),
+            (&own, &world.merchant.id, now + 9_000_000, false, (100_000, None)),
+            (&own, &world.merchant.id, began, true, (100_000, Some(Ending::Idle))),
+            (&own, &world.merchant.id, now + 1, false, (100_000, Some(Ending::Idle))),
+            (&own, &world.merchant.id, now + 1, true, (100_000, Some(Ending::Idle))),
+        ] {
+            let seen =
+                SessionReport { sid: session.sid.clone(), merchant_id: merchant.clone(), seen_at, ended };
+            let report = Report { sessions: vec![seen.clone()], ..Report::default() };
+            take_report(app, edge, &report, &caller).await.unwrap();
+            assert_eq!(state().await, expected, "{edge} {seen:?}");
+        }
+        let ends = Filter { act: Some("session.end".to_owned()), ..Filter::default() };
+        let ends = find_entries(&mut app.db.read().await.unwrap(), &ends, 10).await.unwrap();
+        assert_eq!((ends.len(), ends[0].reason.as_deref()), (1, Some("idle")));
+        // One that has come to its end is ended by that, whatever the edge has seen first.
+        let other = world.session_of(&world.log_in("alice").await.unwrap()).await;
+        world.pass_s(40 * 86_400);
+        let seen_at = app.clock.now().0;
+        let merchant_id = world.merchant.id.clone();
+        let seen = SessionReport { sid: other.sid.clone(), merchant_id, seen_at, ended: true };
+        let report = Report { sessions: vec![seen.clone()], ..Report::default() };
+        take_report(app, &own, &report, &caller).await.unwrap();
+        let found = find_session(&mut app.db.read().await.unwrap(), &other.sid).await.unwrap().unwrap();
+        assert_eq!(found.ending, Some(Ending::Absolute));
+        let report = Report { sessions: vec![seen; MAX_SESSIONS + 1], ..Report::default() };
+        assert!(take_report(app, &own, &report, &caller).await.is_err());
+    }
+    on_both_databases!(sessions, super::an_edge_moves_its_own_sessions_forward_and_none_back);
+
+    async fn what_edges_refuse_is_bounded_and_nothing_is_left_out(db: Db) {
+        let world = World::new(db).await;
+        let app = &world.app;
+        let edge = make_edge(app, "own", world.merchant.id.as_str(), 1).await;
+        let mut report = Report::default();
+        for number in 0..150_u128 {
+            let name = limited_key(BucketKind::Account, number.to_be_bytes());
+            Report::add_limited(&mut report.limited, name, 3);
+        }
+        report.refusals = [("invalid_token".to_owned(), 7), ("no such code".to_owned(), 9)].into();
+        report.told_why = [("not an id".to_owned(), 1)].into();
+        take_report(app, &edge, &report, &Caller::operator()).await.unwrap();
+        // Names that are none are left out, and too many are cut.
+        let made_up = (0..300).map(|number| (format!("account:{number}"), 1)).collect();
+        let report = Report { limited: made_up, ..Report::default() };
+        take_report(app, &edge, &report, &Caller::operator()).await.unwrap();
+        for (act, reason, entries, count) in [
+            ("edge.limited", "account", 99, " count:3"),
+            ("edge.limited", "beyond", 1, "count:153"),
+            ("edge.requests", "invalid_token", 1, "count:7"),
+            ("edge.told_why", "", 0, ""),
+        ] {
+            let filter = Filter { act: Some(act.to_owned()), ..Filter::default() };
+            let found = find_entries(&mut app.db.read().await.unwrap(), &filter, 200).await.unwrap();
+            let found: Vec<_> = found
+                .into_iter()
+                .filter(|entry| entry.reason.as_deref().unwrap_or("") == reason)
+                .filter(|entry| entry.subject.as_deref().is_some_and(|text| text.ends_with(count)))
+                .collect();
+            assert_eq!(found.len(), entries, "{act} {reason}");
+        }
+    }
+    on_both_databases!(refusals, super::what_edges_refuse_is_bounded_and_nothing_is_left_out);
 }

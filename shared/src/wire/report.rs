@@ -22,7 +22,7 @@ pub struct Report {
     /// How often an application was told why something was refused that others are not told, by its client id.
     #[serde(default)]
     pub told_why: BTreeMap<String, u64>,
-    /// How often a bucket had no attempt left, by [`limited_key`].
+    /// How often a bucket had no attempt left, by [`limited_key`]; those for whom there was no room together, as [`BEYOND`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limited: BTreeMap<String, u64>,
 }
@@ -40,8 +40,20 @@ pub fn read_limited_key(text: &str) -> Option<(BucketKind, &str)> {
     is_hash.then_some((kind, key))
 }
 
-/// The most buckets in one report that had no attempt left.
+/// The most buckets in one report that had no attempt left, the others as one of them.
 pub const MAX_LIMITED: usize = 100;
+
+/// The name of all buckets together that a report has no room for.
+pub const BEYOND: &str = "beyond";
+
+impl Report {
+    /// Counts that a bucket had no attempt left.
+    pub fn add_limited(limited: &mut BTreeMap<String, u64>, name: String, times: u64) {
+        let others = limited.len() - usize::from(limited.contains_key(BEYOND));
+        let has_room = limited.contains_key(&name) || others < MAX_LIMITED - 1;
+        *limited.entry(if has_room { name } else { BEYOND.to_owned() }).or_default() += times;
+    }
+}
 
 /// The most merchants in one report that are sprayed.
 pub const MAX_SPRAYED: usize = 100;
@@ -70,6 +82,24 @@ pub struct SessionReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_there_is_no_room_for_is_counted_together() {
+        let mut limited = BTreeMap::new();
+        for round in 1..=2_u64 {
+            for number in 0..150_u128 {
+                let name = limited_key(BucketKind::Address, number.to_be_bytes());
+                Report::add_limited(&mut limited, name, 2);
+            }
+            assert_eq!((limited.len(), limited[BEYOND]), (MAX_LIMITED, 51 * 2 * round));
+        }
+        // What did not arrive is counted again as it was.
+        let mut again = BTreeMap::new();
+        for (name, times) in limited.clone() {
+            Report::add_limited(&mut again, name, times);
+        }
+        assert_eq!(again, limited);
+    }
 
     #[test]
     fn only_the_name_of_a_bucket_is_one() {
