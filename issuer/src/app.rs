@@ -3,6 +3,7 @@
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Config, KeysConfig, TokenConfig};
+use crate::edges::Heard;
 use crate::entropy::Entropy;
 use crate::failure::Failure;
 use crate::http::context::Caller;
@@ -42,6 +43,8 @@ pub(crate) struct App {
     pub(crate) feed: Feed,
     /// How far the edges have been told.
     pub(crate) propagation: Propagation,
+    /// When edges were last heard of.
+    pub(crate) heard: Heard,
     /// In which order tokens stand in status lists.
     pub(crate) status_key: SecretKey,
     /// Status lists.
@@ -95,6 +98,7 @@ impl App {
             kdf: Kdf::new(&config.password, entropy.bytes(), entropy.bytes())?,
             feed: Feed::default(),
             propagation: Propagation::default(),
+            heard: Heard::default(),
             status_key: root.derive("status lists"),
             status_lists: StatusLists::default(),
             name_key: root.derive("erased names"),

@@ -56,6 +56,10 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
         "margrave_feed_behind",
         "How many endings an edge that takes pushes has not acknowledged."
     );
+    describe_gauge!(
+        "margrave_edge_silent_seconds",
+        "For how long this issuer has heard nothing of an edge; with several issuers the least of them counts."
+    );
     describe_histogram!("margrave_ending_seconds", "How long endings' answers waited for the edges.");
     describe_counter!("margrave_endings_total", "Endings' answers, by whether every edge had them.");
     describe_gauge!("margrave_audit_unsealed", "Audit entries that are not sealed yet.");
@@ -64,6 +68,8 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
         "margrave_admin_resets_total",
         "How often `margrave admin reset` was used, as the audit says."
     );
+    // There from the beginning, or the first one would be no increase.
+    counter!("margrave_admin_resets_total").increment(0);
     describe_gauge!("margrave_signing_ready", "Whether there is a key that signs.");
     Ok(handle)
 }
@@ -130,7 +136,11 @@ async fn sample(app: &App) -> Result<(), Failure> {
     let mut tx = app.db.glance().await?;
     let head = find_head(&mut tx).await?;
     gauge!("margrave_feed_seq").set(head.seq as f64);
-    for edge in find_edges(&mut tx).await?.iter().filter(|edge| edge.push_url.is_some()) {
+    let edges = find_edges(&mut tx).await?;
+    for edge in &edges {
+        gauge!("margrave_edge_silent_seconds", "edge" => edge.name.clone()).set(app.heard.silent_s(&edge.id));
+    }
+    for edge in edges.iter().filter(|edge| edge.push_url.is_some()) {
         // An edge that acknowledges nothing, with several isolates say, is not behind for that.
         if let Some(behind) = app.propagation.behind(&edge.id, &head) {
             gauge!("margrave_feed_behind", "edge" => edge.name.clone()).set(behind as f64);

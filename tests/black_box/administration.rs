@@ -1,6 +1,6 @@
 //! What administrators do over HTTP, and what it means at the edge.
 
-use crate::http::{Answer, get, post_json, send};
+use crate::http::{Answer, basic, get, post_form, post_json, send};
 use crate::revocation::until_refused;
 use crate::system::{System, free_address, up};
 use margrave_shared::base64;
@@ -61,8 +61,8 @@ async fn a_role_opens_a_route_and_closes_it_within_a_second() {
 
 #[tokio::test]
 async fn a_listener_of_its_own_serves_the_administration_and_another_the_metrics() {
-    let system = up(&[]).await;
-    let (admin, metrics) = (free_address(), free_address());
+    let (admin, metrics, first_metrics) = (free_address(), free_address(), free_address());
+    let system = up(&[&format!("issuer.metrics_listen={first_metrics}")]).await;
     let settings = [("MARGRAVE_ADMIN_LISTEN", admin.as_str()), ("MARGRAVE_METRICS_LISTEN", metrics.as_str())];
     let (_issuer, issuer) = system.another_issuer(&settings).await;
     let authorization = format!("Bearer {}", system.admin_token().await);
@@ -82,6 +82,9 @@ async fn a_listener_of_its_own_serves_the_administration_and_another_the_metrics
         post_json(&format!("{issuer}/v1/factors/credentials"), &[], &body).await.expect(status);
     }
     get(&format!("{issuer}/no/such/{}", "made-up".repeat(9)), &[]).await.expect(404);
+    let key = basic(system.fact("key_id"), system.fact("key_secret"));
+    let grant = [("grant_type", "client_credentials")];
+    post_form(&format!("{issuer}/oauth/token"), &[("authorization", &key)], &grant).await.expect(200);
     let text = get(&format!("http://{metrics}/metrics"), &[]).await.expect(200).body;
     for line in [
         r#"margrave_logins_total{outcome="right"} 1"#,
@@ -90,6 +93,8 @@ async fn a_listener_of_its_own_serves_the_administration_and_another_the_metrics
         r#"margrave_requests_total{method="GET",route="none",status="404"}"#,
         "margrave_password_wait_seconds_count 2",
         r#"margrave_database_seconds_bucket{step="commit","#,
+        r#"margrave_tokens_total{grant="client_credentials",outcome="right"} 1"#,
+        r#"margrave_edge_silent_seconds{edge=""#,
         "margrave_feed_seq ",
         "margrave_audit_unsealed ",
         "margrave_signing_ready 1",
@@ -100,6 +105,32 @@ async fn a_listener_of_its_own_serves_the_administration_and_another_the_metrics
     for secret in ["canary", "made-up", merchant_id] {
         assert!(!text.contains(secret), "{secret}");
     }
+    // The edge calls the issuer that it was given, and has told this one nothing.
+    let silent = async |listener: &str| -> f64 {
+        let text = get(&format!("http://{listener}/metrics"), &[]).await.expect(200).body;
+        let line = text.lines().find(|line| line.starts_with("margrave_edge_silent_seconds{")).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    system.log_in().await;
+    assert!(silent(&first_metrics).await < 1.0 && silent(&metrics).await > 1.0);
+    // The break-glass is told by whichever issuer seals its entry, and once.
+    system.command(&["admin", "reset", "--reason", "the key is lost"]).await;
+    let told = async || {
+        let mut told = 0;
+        for listener in [&metrics, &first_metrics] {
+            let text = get(&format!("http://{listener}/metrics"), &[]).await.expect(200).body;
+            told += text.matches("margrave_admin_resets_total 1").count();
+        }
+        told
+    };
+    for _ in 0..50 {
+        if told().await > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(told().await, 1);
 }
 
 #[tokio::test]

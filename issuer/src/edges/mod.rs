@@ -1,6 +1,7 @@
 //! Registered edges: who they are, and the proof that a request comes from one.
 
 pub(crate) mod events_route;
+mod heard;
 pub(crate) mod push;
 mod store;
 mod verify_call;
@@ -12,6 +13,7 @@ use crate::http::context::Caller;
 use crate::merchants::find_merchant;
 use crate::outbound::may_be_called;
 use crate::storage::{StorageError, Tx};
+pub(crate) use heard::Heard;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{EdgeId, MerchantId};
 use margrave_shared::jwk::set::is_usable_key;

@@ -74,5 +74,6 @@ pub(crate) async fn verify_call(app: &App, call: &EdgeCall<'_>) -> Result<EdgeId
         key_id == edge.id.as_str() && keys.iter().any(|key| verify_ed25519(key, base, bytes).is_ok())
     })
     .map_err(|_| refuse("edge_signature"))?;
+    app.heard.note(&edge.id);
     Ok(edge.id)
 }
