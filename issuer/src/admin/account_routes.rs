@@ -11,7 +11,7 @@ use crate::http::incoming::Incoming;
 use crate::http::operation::Act;
 use crate::http::path::Path;
 use crate::permissions::{AccountRights, change_rights, find_rights};
-use crate::sessions::{Session, end_session, find_by_account};
+use crate::sessions::{Session, end_session, find_page};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -30,10 +30,12 @@ pub(super) struct AccountPage {
     next: Option<String>,
 }
 
-/// An account's sessions that have not ended.
+/// A page of an account's sessions that have not ended.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Sessions {
+pub(super) struct SessionPage {
     sessions: Vec<Session>,
+    /// `after` of the next page, where there is one.
+    next: Option<String>,
 }
 
 /// Finds the account and judges the administrator by its merchant. Of a foreign merchant and unknown are one.
@@ -173,8 +175,11 @@ pub(super) async fn sessions(
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
     let (account, _) = account_for(&app, &incoming, &id, Act::Read).await?;
-    let sessions = find_by_account(&mut app.db.read().await?, &account.id).await?;
-    Ok(json(StatusCode::OK, &Sessions { sessions }))
+    let query = Query::read(&incoming, &["after", "limit"])?;
+    let limit = query.limit()?;
+    let sessions = find_page(&mut app.db.read().await?, &account.id, query.after(), limit).await?;
+    let next = next_of(&sessions, limit, |session| session.sid.to_string());
+    Ok(json(StatusCode::OK, &SessionPage { sessions, next }))
 }
 
 /// `DELETE /accounts/{account}/sessions` → `204`: every session and token of the account ends.

@@ -1,6 +1,6 @@
 //! Edges in the administration: the platform's alone.
 
-use super::asked::{Begun, begin, created, path_id};
+use super::asked::{Begun, Query, begin, created, next_of, path_id};
 use super::authorize::{Realm, authorize};
 use crate::app::App;
 use crate::edges::{Edge, EdgeFacts, change_edge, create_edge, disable_edge, find_edge, find_edges};
@@ -54,10 +54,12 @@ pub(super) struct ShownEdge {
     created_at: UnixMs,
 }
 
-/// Every edge that is not disabled.
+/// A page of the edges that are not disabled.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Edges {
+pub(super) struct EdgePage {
     edges: Vec<ShownEdge>,
+    /// `after` of the next page, where there is one.
+    next: Option<String>,
 }
 
 impl From<&Edge> for ShownEdge {
@@ -95,8 +97,14 @@ impl EdgeBody {
 /// `GET /edges`
 pub(super) async fn list(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, ApiError> {
     authorize(&app, &incoming, Realm::Platform, Act::Read).await?;
-    let edges = find_edges(&mut app.db.read().await?).await?;
-    Ok(json(StatusCode::OK, &Edges { edges: edges.iter().map(ShownEdge::from).collect() }))
+    let query = Query::read(&incoming, &["after", "limit"])?;
+    let limit = query.limit()?;
+    let mut edges = find_edges(&mut app.db.read().await?).await?;
+    edges.retain(|edge| edge.id.as_str() > query.after());
+    edges.sort_by(|a, b| a.id.cmp(&b.id));
+    edges.truncate(usize::try_from(limit).unwrap_or(0));
+    let next = next_of(&edges, limit, |edge| edge.id.to_string());
+    Ok(json(StatusCode::OK, &EdgePage { edges: edges.iter().map(ShownEdge::from).collect(), next }))
 }
 
 /// `POST /edges` → `201`

@@ -184,7 +184,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         get("/accounts/{account}/sessions", "listAccountSessions", account::sessions)
             .says("List an account's sessions.")
             .needs(Merchant(Read))
-            .answers::<account::Sessions>(200),
+            .query(PAGE)
+            .answers::<account::SessionPage>(200),
         delete("/accounts/{account}/sessions", "endAccountSessions", account::end_all)
             .says("End every session and token of an account.")
             .needs(Merchant(Write))
@@ -216,7 +217,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         get("/edges", "listEdges", edge::list)
             .says("List the edges.")
             .needs(Platform(Read))
-            .answers::<edge::Edges>(200),
+            .query(PAGE)
+            .answers::<edge::EdgePage>(200),
         post("/edges", "createEdge", edge::create)
             .says("Register an edge.")
             .needs(Platform(Write))

@@ -1,6 +1,6 @@
 //! Signing keys in the administration.
 
-use super::asked::path_id;
+use super::asked::{Query, path_id};
 use super::authorize::{Realm, authorize};
 use crate::app::App;
 use crate::http::answer::json;
@@ -39,6 +39,7 @@ pub(super) struct SigningKeys {
 /// `GET /signing-keys`
 pub(super) async fn list(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, ApiError> {
     authorize(&app, &incoming, Realm::Platform, Act::Read).await?;
+    Query::read(&incoming, &[])?;
     let keys = keys::list(&app.db).await?.into_iter().map(|key| SigningKey {
         kid: key.kid,
         state: key.state.as_str(),

@@ -642,6 +642,39 @@ async fn lists_come_in_pages_and_creations_once(db: Db) {
         }
     }
     assert_eq!(names, ["r0", "r1", "r2", "r3", "r4"]);
+    // A person's sessions, and the edges.
+    for _ in 0..5 {
+        world.log_in("alice").await.unwrap();
+    }
+    let runs = merchant(app, "Platform", true).await;
+    let runner = self::token(app, &router, &runs, "platform:*").await;
+    for number in 900..905 {
+        things(app, &runs, number).await;
+    }
+    let alice =
+        act(&router, &token, "GET", &format!("/merchants/{own}/accounts?login=alice"), &[], &none).await.2;
+    let alice = alice["accounts"][0]["id"].as_str().unwrap().to_owned();
+    for (path, list, id, count) in [
+        (format!("/accounts/{alice}/sessions"), "sessions", "sid", 5),
+        ("/edges".to_owned(), "edges", "edge_id", 5),
+    ] {
+        let (mut ids, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = format!("{path}?limit=2&after={after}");
+            let (status, _, page) = act(&router, &runner, "GET", &page, &[], &none).await;
+            assert_eq!(status, 200, "{page}");
+            ids.extend(page[list].as_array().unwrap().iter().map(|one| one[id].as_str().unwrap().to_owned()));
+            match page["next"].as_str() {
+                Some(next) => next.clone_into(&mut after),
+                None => break,
+            }
+        }
+        assert!(ids.len() == count && ids.is_sorted(), "{list}: {ids:?}");
+    }
+    for path in [&format!("/accounts/{alice}/sessions"), "/edges", "/signing-keys"] {
+        let odd = act(&router, &runner, "GET", &format!("{path}?lmit=2"), &[], &none).await;
+        assert_eq!(odd.0, 400, "{path}: {}", odd.2);
+    }
     let odd = Request::post(format!("/admin/v1{path}"))
         .header("authorization", format!("Bearer {token}"))
         .header("content-type", "application/json")

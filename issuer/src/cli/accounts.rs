@@ -7,7 +7,8 @@ use crate::accounts::{
     forget_account_devices, import_account,
 };
 use crate::admin::{
-    disable_account, end_account_sessions, erase_account, export_account, reset_account_failures,
+    disable_account, enable_account, end_account_sessions, erase_account, export_account,
+    reset_account_failures,
 };
 use crate::app::App;
 use crate::http::context::Caller;
@@ -51,6 +52,11 @@ pub(super) enum Command {
     },
     /// Disable an account and end everything it has.
     Disable {
+        /// The account's id.
+        account: String,
+    },
+    /// Open a disabled account.
+    Enable {
         /// The account's id.
         account: String,
     },
@@ -127,6 +133,10 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         Command::Disable { account } => {
             disable_account(app, &account_id(account)?, "operator", &caller).await?;
             output.print("disabled", &json!({ "disabled": account }));
+        }
+        Command::Enable { account } => {
+            enable_account(app, &account_id(account)?, "operator", &caller).await?;
+            output.print("enabled", &json!({ "enabled": account }));
         }
         Command::ResetFailures { account } => {
             reset_account_failures(app, &account_id(account)?, "operator", &caller).await?;

@@ -20,6 +20,7 @@ use margrave_shared::revocation::Cursor;
 use margrave_shared::trace::Trace;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 /// Longer than a long poll of the feed.
@@ -68,8 +69,8 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
         response
     }
     .instrument(span.clone());
-    let handled = tokio::spawn(handled);
-    let handled = tokio::time::timeout(REQUEST_TIMEOUT, handled).await;
+    let mut handled = AbortOnDrop { is_safe: method.is_safe(), task: tokio::spawn(handled) };
+    let handled = tokio::time::timeout(REQUEST_TIMEOUT, &mut handled.task).await;
     let response = match handled {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
@@ -103,6 +104,21 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Work that ends with its request where it changes nothing: who only looks and goes away keeps nobody's place. What changes something
+/// is brought to its end.
+struct AbortOnDrop {
+    is_safe: bool,
+    task: JoinHandle<Response>,
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if self.is_safe {
+            self.task.abort();
+        }
+    }
 }
 
 /// A method as a label: what is made up is one.

@@ -97,9 +97,9 @@ pub(crate) async fn end_all(
     // Rows are locked in one order everywhere: account, sessions by id, the feed's counter last. Otherwise two endings
     // that cross would wait for each other.
     let generation = raise_generation(tx, account).await?;
-    for session in find_by_account(tx, account).await? {
-        store::update_ended(tx, &session.sid, Ending::Revoked, now).await?;
-    }
+    let accounts = std::slice::from_ref(account);
+    store::lock_of(tx, accounts, AT_ONCE).await?;
+    store::update_ended_of(tx, accounts, Ending::Revoked, now).await?;
     revocations::publish(app, tx, &Ended::Account { id: account.clone(), generation }, now).await?;
     let entry =
         Entry::done("account.end_all").merchant(merchant).actor(actor).subject(format!("account:{account}"));

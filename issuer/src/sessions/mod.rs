@@ -9,7 +9,8 @@ mod store;
 pub(crate) use contact::{lives_as_it_is, meet, meet_at_refresh};
 pub(crate) use end::{end as end_in, end_all, end_all_of, end_others, end_session};
 pub(crate) use store::{
-    delete_dead, find_accounts_in_session, find_all_ids, find_by_account, find_session, insert_session,
+    delete_dead, find_accounts_in_session, find_all_ids, find_by_account, find_page, find_session,
+    insert_session,
 };
 
 use margrave_shared::claims::SessionLimits;

@@ -18,6 +18,9 @@ const FIND: &str =
 const FIND_BY_ACCOUNT: &str =
     "SELECT sid, merchant_id, account_id, generation, client_id, started_at, seen_at, idle_s, until_s,
     auth_time_s, amr, ending FROM sessions WHERE account_id = $1 AND ended_at IS NULL ORDER BY sid";
+const FIND_PAGE: &str =
+    "SELECT sid, merchant_id, account_id, generation, client_id, started_at, seen_at, idle_s, until_s,
+    auth_time_s, amr, ending FROM sessions WHERE account_id = $1 AND ended_at IS NULL AND sid > $2 ORDER BY sid LIMIT $3";
 const FIND_ALL_IDS: &str = "SELECT sid FROM sessions WHERE account_id = $1";
 const FIND_ACCOUNTS: &str =
     "SELECT DISTINCT account_id FROM sessions WHERE merchant_id = $1 AND ended_at IS NULL";
@@ -27,7 +30,8 @@ const DELETE_DEAD: &str = "DELETE FROM sessions WHERE sid IN
     (SELECT sid FROM sessions WHERE forget_at < $1 ORDER BY forget_at LIMIT $2)";
 
 #[cfg(test)]
-const ALL: &[&str] = &[INSERT, FIND, FIND_BY_ACCOUNT, FIND_ALL_IDS, FIND_ACCOUNTS, SEE, END, DELETE_DEAD];
+const ALL: &[&str] =
+    &[INSERT, FIND, FIND_BY_ACCOUNT, FIND_PAGE, FIND_ALL_IDS, FIND_ACCOUNTS, SEE, END, DELETE_DEAD];
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -98,7 +102,23 @@ pub(crate) async fn find_session(tx: &mut Tx, sid: &SessionId) -> Result<Option<
     row.map(Session::try_from).transpose()
 }
 
-/// An account's sessions that have not ended, oldest first.
+/// A page of an account's sessions that have not ended, by their ids.
+pub(crate) async fn find_page(
+    tx: &mut Tx,
+    account: &AccountId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Session>, StorageError> {
+    let rows: Vec<Row> = on_tx!(tx, c => sqlx::query_as(FIND_PAGE)
+        .bind(account.as_str())
+        .bind(after)
+        .bind(limit)
+        .fetch_all(c)
+        .await)?;
+    rows.into_iter().map(Session::try_from).collect()
+}
+
+/// An account's sessions that have not ended, by their ids.
 pub(crate) async fn find_by_account(tx: &mut Tx, account: &AccountId) -> Result<Vec<Session>, StorageError> {
     let rows: Vec<Row> =
         on_tx!(tx, c => sqlx::query_as(FIND_BY_ACCOUNT).bind(account.as_str()).fetch_all(c).await)?;
