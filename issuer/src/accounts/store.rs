@@ -184,6 +184,8 @@ pub(crate) async fn lock_account(
 /// An account by what was typed as its login.
 pub(crate) async fn find_by_login(tx: &mut Tx, login: &Login) -> Result<Option<Account>, StorageError> {
     match login {
+        // PostgreSQL has no text with a NUL, and nobody has such a name.
+        Login::Username(key) if key.contains('\0') => Ok(None),
         Login::Username(key) => find(tx, FIND_BY_USERNAME, key).await,
         Login::XAddress(address) => find(tx, FIND_BY_X_ADDRESS, address.as_str()).await,
     }

@@ -21,6 +21,7 @@ use crate::sweeper::sweep;
 use crate::testing::{PASSWORD, World};
 use crate::tokens::{Standing, consume_standing_refresh, find_refresh};
 use margrave_shared::basic::Basic;
+use margrave_shared::error::ErrorCode;
 use margrave_shared::form::Form;
 use margrave_shared::id::{AccountId, EdgeId, MerchantId, RequestId};
 use margrave_shared::login::Login;
@@ -198,6 +199,34 @@ async fn what_needs_a_fresh_authentication_drops_out(db: Db) {
     assert_eq!(third.scope, "read write");
 }
 on_both_databases!(freshness, super::what_needs_a_fresh_authentication_drops_out);
+
+async fn whatever_is_typed_as_a_login_is_an_attempt(db: Db) {
+    let world = World::new(db).await;
+    for login in [
+        "",
+        "\0",
+        "ali\0ce",
+        "ALICE\0",
+        "\u{fffd}",
+        "x:\0",
+        "@",
+        "' OR 1=1 --",
+        "\u{10ffff}\u{1}",
+        &"a".repeat(4000),
+    ] {
+        let request = CredentialsRequest {
+            login: login.to_owned(),
+            password: SecretText::new(PASSWORD.to_owned()),
+            merchant_id: world.merchant.id.clone(),
+        };
+        let refused = verify_credentials(&world.app, &request, &Caller::default()).await;
+        assert!(
+            matches!(refused, Err(Failure::Denied(denial)) if denial.code == ErrorCode::AuthenticationFailed),
+            "{login:?}"
+        );
+    }
+}
+on_both_databases!(odd_logins, super::whatever_is_typed_as_a_login_is_an_attempt);
 
 async fn a_refresh_is_no_activity(db: Db) {
     let world = World::new(db).await;
