@@ -30,18 +30,18 @@ fn public() -> Vec<Operation> {
         // Where secrets are tried, and tokens made.
         post("/oauth/token", "token", oauth::routes::token)
             .says("Exchange what proves somebody for tokens (RFC 6749).")
-            .takes_form(&["grant_type", "scope", "resource", "client_id", "security_tokens", "refresh_token"])
+            .takes_form("grant_type", &["scope", "resource", "client_id", "security_tokens", "refresh_token"])
             .tried()
             .answers::<TokenResponse>(200),
         post("/oauth/revoke", "revokeToken", oauth::routes::revocation)
             .says("End a token (RFC 7009).")
-            .takes_form(&["token", "client_id"])
+            .takes_form("token", &["client_id"])
             .tried()
             .answers_as(200, ""),
         post("/oauth/introspect", "introspect", oauth::routes::introspection)
             .says("Say what a token is (RFC 7662).")
             .needs(Client)
-            .takes_form(&["token"])
+            .takes_form("token", &[])
             .tried()
             .answers::<Object>(200),
         post("/v1/factors/credentials", "proveCredentials", factors::routes::credentials)

@@ -10,6 +10,7 @@ use crate::tools::{capture, run as run_tool};
 use crate::{Outcome, ports, up, workspace};
 use clap::Args;
 use margrave_shared::base64;
+use margrave_shared::wire::token::FACTORS_GRANT;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
@@ -110,8 +111,74 @@ async fn on(
     tried
 }
 
+/// Who asks, what they are let near of the API, and for which part of the time.
+struct Role {
+    name: &'static str,
+    authorization: String,
+    paths: &'static str,
+    left_out: &'static [&'static str],
+    share: u32,
+}
+
 async fn fuzz(program: &Path, config: &Path, issuer: &Issuer, demo: &Demo, options: &Options) -> Outcome<()> {
-    let token = token(issuer, demo).await?;
+    let key = |id: &str, secret: &str| {
+        format!("Basic {}", base64::encode_standard(format!("{id}:{secret}").as_bytes()))
+    };
+    let administrator = key(&demo.admin_key_id, &demo.admin_key_secret);
+    let person = [
+        ("grant_type", FACTORS_GRANT.to_owned()),
+        ("client_id", demo.client_id.clone()),
+        ("security_tokens", security_token(issuer, demo).await?),
+    ];
+    let grant = [("grant_type", "client_credentials".to_owned())];
+    let roles = [
+        Role {
+            name: "a person",
+            authorization: bearer(issuer, &person, None).await?,
+            paths: "^/v1/",
+            // What would end the session that it asks in.
+            left_out: &["events", "report", "logout", "endSession"],
+            share: 1,
+        },
+        Role {
+            name: "a client",
+            authorization: key(&demo.key_id, &demo.key_secret),
+            paths: "^/oauth/",
+            left_out: &[],
+            share: 1,
+        },
+        // Last: an administrator ends what the others have.
+        Role {
+            name: "an administrator",
+            authorization: bearer(issuer, &grant, Some(&administrator)).await?,
+            paths: "^/(admin|v1|api|healthz|readyz|openapi|\\.well-known)",
+            left_out: &LEFT_OUT,
+            share: 4,
+        },
+    ];
+    let shares: u32 = roles.iter().map(|role| role.share).sum();
+    for role in roles {
+        step(&format!("  as {}", role.name));
+        let seconds = (options.seconds * role.share / shares).max(1);
+        try_as(program, config, issuer, &role, seconds, options.seed).await?;
+    }
+    Ok(())
+}
+
+async fn try_as(
+    program: &Path,
+    config: &Path,
+    issuer: &Issuer,
+    role: &Role,
+    seconds: u32,
+    seed: u32,
+) -> Outcome<()> {
+    // The issuer shows its document to who has a token; it is the one that is checked in.
+    let document = if role.authorization.starts_with("Bearer ") {
+        format!("{}/openapi.json", issuer.url())
+    } else {
+        workspace::root()?.join("docs/openapi.json").display().to_string()
+    };
     let mut command = Command::new(program);
     command
         // It writes beside where it is.
@@ -119,27 +186,45 @@ async fn fuzz(program: &Path, config: &Path, issuer: &Issuer, demo: &Demo, optio
         .arg("--no-color")
         .arg("--config-file")
         .arg(config)
-        .args(["run", &format!("{}/openapi.json", issuer.url()), "--url", issuer.url()])
-        .args(["--header", &format!("Authorization: Bearer {token}")])
+        .args(["run", &document, "--url", issuer.url()])
+        .args(["--header", &format!("Authorization: {}", role.authorization)])
+        .args(["--include-path-regex", role.paths])
         .args(["--checks", CHECKS, "--phases", "coverage,fuzzing,stateful", "--warnings", "off"])
-        .args(["--seed", &options.seed.to_string(), "--max-time", &options.seconds.to_string()])
+        .args(["--seed", &seed.to_string(), "--max-time", &seconds.to_string()])
         .args(["--max-failures", "5"]);
-    for operation in LEFT_OUT {
+    for operation in role.left_out {
         command.args(["--exclude-operation-id", operation]);
     }
     run_tool(&mut command, "the API, tried by schemathesis,").await
 }
 
-async fn token(issuer: &Issuer, demo: &Demo) -> Outcome<String> {
-    let basic = format!("{}:{}", demo.admin_key_id, demo.admin_key_secret);
-    let asked = reqwest::Client::new()
+/// What the token endpoint gives, as a header.
+async fn bearer(issuer: &Issuer, form: &[(&str, String)], basic: Option<&str>) -> Outcome<String> {
+    let mut asked = reqwest::Client::new()
         .post(format!("{}/oauth/token", issuer.url()))
-        .header("authorization", format!("Basic {}", base64::encode_standard(basic.as_bytes())))
         .header("content-type", "application/x-www-form-urlencoded")
-        .body("grant_type=client_credentials");
-    let failed = |error: reqwest::Error| format!("no token for the fuzzer: {error}");
+        .body(form.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&"));
+    if let Some(basic) = basic {
+        asked = asked.header("authorization", basic);
+    }
+    Ok(format!("Bearer {}", member_of(asked, "access_token").await?))
+}
+
+async fn security_token(issuer: &Issuer, demo: &Demo) -> Outcome<String> {
+    let login = serde_json::json!({
+        "login": demo.username, "password": demo.password, "merchant_id": demo.merchant_id,
+    });
+    let asked = reqwest::Client::new()
+        .post(format!("{}/v1/factors/credentials", issuer.url()))
+        .header("content-type", "application/json")
+        .body(login.to_string());
+    member_of(asked, "security_token").await
+}
+
+async fn member_of(asked: reqwest::RequestBuilder, name: &str) -> Outcome<String> {
+    let failed = |error: reqwest::Error| format!("no {name} for the fuzzer: {error}");
     let answer = asked.send().await.map_err(failed)?.text().await.map_err(failed)?;
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
-    let token = answer.get("access_token").and_then(serde_json::Value::as_str);
-    token.map(str::to_owned).ok_or_else(|| format!("no token for the fuzzer: {answer}"))
+    let member = answer.get(name).and_then(serde_json::Value::as_str);
+    member.map(str::to_owned).ok_or_else(|| format!("no {name} for the fuzzer: {answer}"))
 }

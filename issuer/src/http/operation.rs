@@ -5,6 +5,7 @@ use crate::app::App;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use margrave_shared::error_body::{OAuthError, PROBLEM_JSON, Problem};
+use margrave_shared::wire::token::FACTORS_GRANT;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
@@ -50,6 +51,9 @@ pub(crate) enum Access {
     Platform(Act),
 }
 
+/// What may be exchanged for tokens.
+const GRANTS: [&str; 3] = ["client_credentials", "refresh_token", FACTORS_GRANT];
+
 /// A parameter of the query: its name, its JSON Schema's type, what it is.
 pub(crate) type Parameter = (&'static str, &'static str, &'static str);
 
@@ -58,7 +62,7 @@ type Shape = fn(&mut SchemaGenerator) -> Schema;
 #[derive(Clone, Copy)]
 enum Body {
     Json(Shape),
-    Form(&'static [&'static str]),
+    Form { required: &'static str, optional: &'static [&'static str] },
 }
 
 /// One operation.
@@ -140,9 +144,13 @@ impl Operation {
         self
     }
 
-    /// It takes a form with these members.
-    pub(crate) const fn takes_form(mut self, members: &'static [&'static str]) -> Self {
-        self.body = Some(Body::Form(members));
+    /// It takes a form with this member, and perhaps these.
+    pub(crate) const fn takes_form(
+        mut self,
+        required: &'static str,
+        optional: &'static [&'static str],
+    ) -> Self {
+        self.body = Some(Body::Form { required, optional });
         self
     }
 
@@ -257,10 +265,16 @@ impl Operation {
         if let Some(body) = self.body {
             let content = match body {
                 Body::Json(shape) => json!({ "application/json": { "schema": shape(generator) } }),
-                Body::Form(names) => {
-                    let members: Map<String, Value> =
-                        names.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" }))).collect();
-                    let schema = json!({ "type": "object", "properties": members });
+                Body::Form { required, optional } => {
+                    let schema_of = |name: &str| match name {
+                        "grant_type" => json!({ "type": "string", "enum": GRANTS }),
+                        _ => json!({ "type": "string" }),
+                    };
+                    let members: Map<String, Value> = std::iter::once(&required)
+                        .chain(optional)
+                        .map(|name| ((*name).to_owned(), schema_of(name)))
+                        .collect();
+                    let schema = json!({ "type": "object", "properties": members, "required": [required] });
                     json!({ "application/x-www-form-urlencoded": { "schema": schema } })
                 }
             };
