@@ -1,6 +1,6 @@
 //! Secrets and what people type are nowhere in the clear: not in a database, not in an object, not in a log.
 
-use crate::http::{Answer, basic, post_form};
+use crate::http::{Answer, basic, get, post_form};
 use crate::system::up;
 
 fn holds(bytes: &[u8], text: &str) -> bool {
@@ -46,6 +46,12 @@ async fn no_secret_and_nothing_that_was_typed_is_written_anywhere() {
     let wrong = [("authorization", authorization.as_str())];
     let grant = [("grant_type", "client_credentials")];
     answers.push(post_form(&system.edge("/auth/oauth/token"), &wrong, &grant).await);
+
+    // A name that somebody types into an address.
+    let name = typed("canary-name-in-a-path-3c1d");
+    answers.push(system.admin("GET", &format!("/accounts/{name}"), None).await);
+    answers.push(get(&system.issuer(&format!("/{name}?of={name}")), &[]).await);
+    answers.push(get(&system.edge(&format!("/auth/v1/sessions/{name}")), &[]).await);
 
     for answer in &answers {
         assert!(answer.status >= 400);
