@@ -149,7 +149,8 @@ async fn send(corridor: &Corridor, call: &IssuerCall<'_>) -> Result<(Response, O
         Failed::Error => ErrorCode::UpstreamUnavailable,
         Failed::Timeout => ErrorCode::UpstreamTimeout,
     })?;
-    let outcome = Outcome::parse(response.headers().get(ATTEMPT).ok().flatten().as_deref());
+    let said = response.headers().get(ATTEMPT).ok().flatten();
+    let outcome = Outcome::of_answer(response.status_code(), said.as_deref());
     let clean = || {
         let headers = response.headers().clone();
         let propagated = headers.get(PROPAGATED)?;

@@ -290,6 +290,32 @@ async fn issuers_and_their_postgresql_are_killed_under_load_and_nothing_acknowle
     assert_eq!(verified["ok"], true, "{verified}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_retries_while_the_database_is_away_is_not_locked_out_at_the_edge() {
+    let cluster = Cluster::start();
+    let system = up_with(&[], &["--postgres", &cluster.url()]).await;
+    let (login, password) = (system.fact("username"), system.fact("password"));
+    system.attempt(login, password).await.expect(200);
+    cluster.kill();
+    // More often than anybody may be wrong.
+    for _ in 0..7 {
+        let answer = system.attempt(login, password).await;
+        assert!(answer.status == 503 && answer.header("retry-after").is_some(), "{answer:?}");
+    }
+    cluster.up();
+    let mut said = Vec::new();
+    for _ in 0..100 {
+        let answer = system.attempt(login, password).await;
+        if answer.status == 200 {
+            return;
+        }
+        said.push(answer.status);
+        assert_eq!(answer.status, 503, "{said:?}: {}", answer.body);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{said:?}");
+}
+
 /// Two issuers on one database, whose sockets are held while they restart as systemd holds them, with load on both.
 struct Pair {
     folder: PathBuf,
