@@ -156,6 +156,10 @@ impl Db {
             let options = PgConnectOptions::from_str(url)?.application_name("margrave").options([
                 ("lock_timeout", LOCK_TIMEOUT_MS),
                 ("idle_in_transaction_session_timeout", IDLE_TIMEOUT_MS),
+                // A statement is planned once for a connection. What was planned while its table was small would read all of it for
+                // as long as that takes to be noticed; and what has no index is not worth compiling.
+                ("enable_seqscan", "off"),
+                ("jit", "off"),
             ]);
             // The pool would try again until its patience ends, and then say only that it ended.
             let first = PgConnection::connect_with(&options);
