@@ -16,7 +16,7 @@ const BATCH: i64 = 500;
 /// The most rows of one table that people wait for.
 const FEW: i64 = 50;
 
-/// How far ahead a process's clock may be without its taking away buckets that are not full.
+/// How far ahead a process's clock may be without its taking away what lives by the others'.
 const CLOCKS_APART_MS: i64 = 3_600_000;
 
 /// Sweeps until the process ends.
@@ -33,20 +33,21 @@ pub(crate) async fn run(app: Arc<App>) {
 
 /// Sweeps every table until nothing dead is left; gives how many rows went.
 pub(crate) async fn sweep(app: &App, now: UnixMs) -> Result<u64, StorageError> {
+    let dead_at = now.plus_ms(-CLOCKS_APART_MS);
     let mut total = 0;
     loop {
         // By itself: an attempt locks several of these rows in an order of its own.
         let mut tx = app.db.begin_long().await?;
-        let buckets = limiter::delete_full(&mut tx, now.plus_ms(-CLOCKS_APART_MS), BATCH).await?
+        let buckets = limiter::delete_full(&mut tx, dead_at, BATCH).await?
             + accounts::give_audit_keys(app, &mut tx, FEW).await?;
         tx.commit().await?;
         let mut tx = app.db.begin_long().await?;
-        let rows = factors::delete_dead(&mut tx, now, BATCH).await?
-            + edges::delete_dead(&mut tx, now).await?
-            + tokens::delete_dead(&mut tx, now, BATCH).await?
-            + idempotency::delete_dead(&mut tx, now, BATCH).await?
-            + sessions::delete_dead(&mut tx, now, BATCH).await?
-            + revocations::store::delete_dead(&mut tx, now, BATCH).await?;
+        let rows = factors::delete_dead(&mut tx, dead_at, BATCH).await?
+            + edges::delete_dead(&mut tx, dead_at).await?
+            + tokens::delete_dead(&mut tx, dead_at, BATCH).await?
+            + idempotency::delete_dead(&mut tx, dead_at, BATCH).await?
+            + sessions::delete_dead(&mut tx, dead_at, BATCH).await?
+            + revocations::store::delete_dead(&mut tx, dead_at, BATCH).await?;
         tx.commit().await?;
         total += rows + buckets;
         if rows + buckets == 0 {

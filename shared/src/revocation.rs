@@ -190,11 +190,15 @@ impl Cursor {
     }
 }
 
-/// Until when an ending must be remembered: for as long as a token minted until now can live. Signing keys never die.
+/// How far the clock of whoever ends something may be behind the clock of whoever has minted it, in seconds.
+const CLOCKS_APART_S: i64 = 900;
+
+/// Until when an ending must be remembered: for as long as a token minted until now can live, by whichever issuer's clock. Signing keys
+/// never die.
 pub fn remembered_until(ended: &Ended, now: UnixMs, longest_token_s: i64) -> i64 {
     match ended {
         Ended::SigningKey { .. } => 0,
-        _ => now.seconds().saturating_add(longest_token_s).saturating_add(2 * LEEWAY_S),
+        _ => now.seconds().saturating_add(longest_token_s).saturating_add(2 * LEEWAY_S + CLOCKS_APART_S),
     }
 }
 
@@ -205,6 +209,15 @@ mod tests {
     use crate::id::{AccountId, KeyId, TokenId};
     use crate::json::Json;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_ending_outlives_what_it_ends_though_a_clock_is_ten_minutes_behind() {
+        let now = UnixMs(1_800_000_000_000);
+        let ended = Ended::Token { jti: TokenId::parse("t").unwrap() };
+        assert!(remembered_until(&ended, now.plus_seconds(-600), 300) > now.seconds() + 300);
+        let key = Ended::SigningKey { kid: crate::id::Kid::parse("k").unwrap() };
+        assert_eq!(remembered_until(&key, now, 300), 0);
+    }
 
     fn claims(members: &str) -> PermissionClaims {
         let text =

@@ -9,7 +9,9 @@ use axum::http::HeaderMap;
 use ed25519_dalek::VerifyingKey;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::header::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT, TO_ISSUER};
-use margrave_shared::http_signature::{Algorithm, Message, SignatureHeaders, content_digest, verify};
+use margrave_shared::http_signature::{
+    Algorithm, BadSignature, Message, SignatureHeaders, content_digest, verify,
+};
 use margrave_shared::id::EdgeId;
 use margrave_shared::token::verify::verify_ed25519;
 
@@ -73,7 +75,11 @@ pub(crate) async fn verify_call(app: &App, call: &EdgeCall<'_>) -> Result<EdgeId
         let Ok(bytes) = <&[u8; 64]>::try_from(signature) else { return false };
         key_id == edge.id.as_str() && keys.iter().any(|key| verify_ed25519(key, base, bytes).is_ok())
     })
-    .map_err(|_| refuse("edge_signature"))?;
+    .map_err(|bad| match bad {
+        // One of the two clocks is off: that is nothing of the edge's, and over when it is set.
+        BadSignature::Stale => Failure::denied(ErrorCode::StateUnavailable, "clocks_differ"),
+        _ => refuse("edge_signature"),
+    })?;
     app.heard.note(&edge.id);
     Ok(edge.id)
 }

@@ -60,10 +60,11 @@ impl StorageError {
 /// Whether what a database says with this code may be over later.
 fn is_passing(code: &str) -> bool {
     match code.len() {
-        // PostgreSQL: classes 08 (connection), 53 (resources), 57 (intervention); read-only, serialisation, deadlock, lock.
+        // PostgreSQL: classes 08 (connection), 53 (resources), 57 (intervention), 58 (system); read-only, a transaction that failed or
+        // took too long, serialisation, deadlock, lock.
         5 => {
-            ["08", "53", "57"].iter().any(|class| code.starts_with(class))
-                || matches!(code, "25006" | "40001" | "40P01" | "55P03")
+            ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+                || matches!(code, "25006" | "25P02" | "25P03" | "25P04" | "40001" | "40P01" | "55P03")
         }
         // SQLite, whose lowest byte is the class: busy 5, locked 6, read-only 8, I/O 10, full 13, cannot open 14.
         _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14)),
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn what_may_be_over_later_is_told_from_what_stays_wrong() {
         // Busy and its snapshot, I/O while writing, a full disk; no connection, too many, a lock that was not had.
-        for code in ["5", "517", "778", "13", "08006", "53300", "57P01", "40001", "55P03"] {
+        for code in ["5", "517", "778", "13", "08006", "53300", "57P01", "58030", "25P03", "40001", "55P03"] {
             assert!(is_passing(code), "{code}");
         }
         // A constraint and one of its kinds, no such table; a missing table, a missing right.

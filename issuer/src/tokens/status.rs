@@ -7,7 +7,7 @@ use super::status_store::{self, StatusRow};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::revocations::{feed_epoch, live_endings};
-use crate::storage::Tx;
+use crate::storage::{StorageError, Tx};
 use margrave_shared::base64;
 use margrave_shared::claims::PermissionClaims;
 use margrave_shared::id::Kid;
@@ -143,7 +143,7 @@ pub(super) async fn status_list(app: &App, epoch: &str, list: i64) -> Result<Opt
             None => make(app, &mut endings, &place, now).await,
         }
     };
-    let late = |_| Failure::Internal("a status list takes too long");
+    let late = |_| Failure::Storage(StorageError::Together);
     tokio::time::timeout(PATIENCE, making).await.map_err(late)?.map(Some)
 }
 
@@ -210,7 +210,7 @@ pub(super) async fn living_lists(app: &App) -> Result<Vec<String>, Failure> {
         *app.status_lists.named.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, named.clone()));
         Ok(named)
     };
-    let late = |_| Failure::Internal("status lists take too long");
+    let late = |_| Failure::Storage(StorageError::Together);
     tokio::time::timeout(PATIENCE, making).await.map_err(late)?
 }
 
@@ -363,6 +363,7 @@ mod tests {
         world.pass_s(100);
         assert!(status_list(app, &epoch, 0).await.unwrap().is_none());
         assert!(living_lists(app).await.unwrap().is_empty());
+        world.pass_s(3_600);
         sweep(app, app.clock.now()).await.unwrap();
         assert!(
             status_store::find(&mut app.db.read().await.unwrap(), &epoch, 0, UnixMs(0))
