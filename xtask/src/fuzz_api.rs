@@ -61,7 +61,7 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
             break;
         }
     }
-    server.stop().await;
+    drop(server);
     if outcome.is_ok() {
         let _ = std::fs::remove_dir_all(&folder);
     }

@@ -5,7 +5,7 @@ use crate::{Outcome, ports, secrets};
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
-/// A running server; [`Server::stop`] ends it and removes its files.
+/// A running server; dropped, it stops, and its files go.
 #[derive(Debug)]
 pub(crate) struct Server {
     folder: PathBuf,
@@ -61,26 +61,33 @@ impl Server {
     }
 
     async fn command(&self, program: &str, arguments: &[&str]) -> Outcome<()> {
-        let path = self.bin.join(program);
-        let mut command = if self.as_other {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(path);
-            command
-        } else {
-            Command::new(path)
-        };
-        let output = command.args(arguments).current_dir(&self.folder).stdin(std::process::Stdio::null());
-        capture(output)
+        let mut command = Command::from(self.program(program));
+        capture(command.args(arguments))
             .await
             .map(|_| ())
             .map_err(|error| format!("`{program}` of PostgreSQL failed: {error}"))
     }
 
-    /// Stops the server and removes its files.
-    pub(crate) async fn stop(self) {
-        let data = self.folder.join("data");
-        let _ =
-            self.command("pg_ctl", &["-D", &data.to_string_lossy(), "-m", "immediate", "-w", "stop"]).await;
+    /// One of PostgreSQL's programs, run by whom it takes.
+    fn program(&self, name: &str) -> std::process::Command {
+        let path = self.bin.join(name);
+        let mut command = if self.as_other {
+            let mut command = std::process::Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(path);
+            command
+        } else {
+            std::process::Command::new(path)
+        };
+        command.current_dir(&self.folder).stdin(std::process::Stdio::null());
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let mut stop = self.program("pg_ctl");
+        let stop = stop.arg("-D").arg(self.folder.join("data")).args(["-m", "immediate", "-w", "stop"]);
+        let _ = stop.output();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

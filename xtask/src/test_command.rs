@@ -53,8 +53,6 @@ pub(crate) async fn run_with(rest: &[String], variables: &[(&str, PathBuf)]) -> 
         .env("MARGRAVE_XTASK", workspace::program("debug", "xtask")?);
     let outcome = run_tool(&mut command, "the tests").await;
     let _ = std::fs::remove_dir_all(&temporary);
-    if let Some(server) = server {
-        server.stop().await;
-    }
+    drop(server);
     outcome
 }

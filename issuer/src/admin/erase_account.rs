@@ -11,9 +11,9 @@ use crate::sessions::end_all;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::AccountId;
 
-/// Erases an account for good: its name, password, roles and settings go, every session and token ends, and the key that opens what is personal in
-/// its audit entries is destroyed. Its id stays, since entries and other systems name it, and so does a keyed hash of its username,
-/// which nobody gets again.
+/// Erases an account for good: its name, password, roles and settings go, every session and token ends, and the key that opens what is
+/// personal in its audit entries is destroyed. Its id stays, since entries and other systems name it, and so does a keyed hash of its
+/// username, which nobody gets again.
 ///
 /// # Errors
 /// `not_found`; `conflict` when it was erased already.

@@ -106,6 +106,10 @@ mod tests {
             .actor(&by_bob)
             .subject(format!("/admin/v1/accounts/{}/sessions", alice.id));
         app.audit.write_alone(&app.db, looked, &operator, app.clock.now(), [9; 16]).await.unwrap();
+        let by_alice = Entry::done("admin.read")
+            .actor(format!("account:{}", alice.id))
+            .subject(format!("/admin/v1/accounts/{}", bob.id));
+        app.audit.write_alone(&app.db, by_alice, &operator, app.clock.now(), [8; 16]).await.unwrap();
         let whole = export_account(app, &alice.id, "operator", &operator).await.unwrap();
         let text = whole.to_string();
         assert_eq!(whole["account"]["username"], "Alice");
@@ -123,7 +127,7 @@ mod tests {
             "session.end",
             "session.open",
         ];
-        assert_eq!((acts, entries.len()), (expected.into(), 10), "{text}");
+        assert_eq!((acts, entries.len()), (expected.into(), 11), "{text}");
         assert!(text.contains("198.51.100.1"));
         assert!(!text.contains("198.51.100.2") && !text.contains("198.51.100.3"));
         assert_eq!(text.matches("account:another").count(), 2);

@@ -40,10 +40,9 @@ impl Exported {
         let is_named = |text: &str| account_in(text) == Some(account.as_str());
         let is_subject = |text: &str| {
             let session = text.strip_prefix("session:").and_then(|sid| SessionId::parse(sid).ok());
-            let looked_at = text.strip_prefix(ACCOUNTS).and_then(|rest| rest.split('/').next());
             is_named(text)
                 || session.is_some_and(|sid| sessions.contains(&sid))
-                || looked_at == Some(account.as_str())
+                || looked_at(text) == Some(account.as_str())
         };
         self.person.as_deref() == Some(account.as_str())
             || self.actor.as_deref().is_some_and(is_named)
@@ -58,6 +57,11 @@ impl Exported {
                 "account:another".clone_into(text);
             }
         }
+        if let Some(subject) = &mut own.subject
+            && looked_at(subject).is_some_and(|id| id != account.as_str())
+        {
+            format!("{ACCOUNTS}another").clone_into(subject);
+        }
         own.personal =
             own.personal.filter(|_| own.outcome == "done" && own.person.as_deref() == Some(account.as_str()));
         own
@@ -70,6 +74,11 @@ const ACCOUNTS: &str = "/admin/v1/accounts/";
 /// The account that an actor or a subject names.
 fn account_in(text: &str) -> Option<&str> {
     text.strip_prefix("account:")
+}
+
+/// The account of which something was looked at.
+fn looked_at(path: &str) -> Option<&str> {
+    path.strip_prefix(ACCOUNTS)?.split('/').next()
 }
 
 /// The accounts' keys that an export has met.

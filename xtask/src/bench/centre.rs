@@ -283,7 +283,7 @@ pub(super) async fn measure(
     for (_, running) in issuers {
         running.stop().await;
     }
-    server.stop().await;
+    drop(server);
     Ok(())
 }
 

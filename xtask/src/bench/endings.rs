@@ -146,7 +146,7 @@ pub(super) async fn measure(
     measure_on(None, tools, contenders, plan, report).await?;
     let server = Server::start().await?;
     let measured = measure_on(Some(&server.url), tools, contenders, plan, report).await;
-    server.stop().await;
+    drop(server);
     measured
 }
 

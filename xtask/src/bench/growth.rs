@@ -144,9 +144,7 @@ pub(super) async fn measure(options: &Options, plan: &Plan<'_>, report: &mut Rep
         for (running, ..) in issuers {
             running.stop().await;
         }
-        if let Some(server) = server {
-            server.stop().await;
-        }
+        drop(server);
     }
     Ok(())
 }

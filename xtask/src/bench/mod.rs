@@ -16,6 +16,7 @@ mod report;
 mod stand_in;
 mod tokens;
 
+use crate::processes::stop_signal;
 use crate::progress::step;
 use crate::tools::{EdgeBuild, Tools};
 use crate::{Outcome, workspace};
@@ -68,7 +69,11 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
     let mut report = Report::new(contenders.versions());
     let plan = Plan { options, folder: folder.join("run"), bench: folder.clone() };
 
-    let measured = measure_wanted(options, &tools, &mut contenders, &tokens, &plan, &mut report).await;
+    let measured = tokio::select! {
+        measured = measure_wanted(options, &tools, &mut contenders, &tokens, &plan, &mut report) => measured,
+        // Or everybody would be left running.
+        () = stop_signal() => Err("stopped".to_owned()),
+    };
     contenders.stop().await;
     // What was measured before something failed is measured.
     let written = if options.write || options.ids.is_empty() {
