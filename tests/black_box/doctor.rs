@@ -59,8 +59,18 @@ async fn the_doctor_names_what_is_wrong_and_the_mend() {
     }
     std::fs::remove_dir_all(folder).unwrap();
 
+    // A change of the master key that is on its way, from either end of it.
+    let next = [("MARGRAVE_NEXT_MASTER_KEY", other_key.as_str())];
+    let (well, answer) = doctor(&system, &next).await;
+    let (verdict, said) = check(&answer, "master key change");
+    assert!(well && verdict == "warning" && said.contains("rotate-master"), "{answer}");
+    system.command_with(&["keys", "rotate-master"], &next).await;
+    let (well, answer) = doctor(&system, &next).await;
+    let (verdict, said) = check(&answer, "master key change");
+    assert!(well && verdict == "warning" && said.contains("take `next_master_key_file` away"), "{answer}");
+
     system.signal("edge_pid", "-STOP");
-    let (well, answer) = doctor(&system, &[]).await;
+    let (well, answer) = doctor(&system, &next).await;
     assert!(!well && check(&answer, "edge").0 == "problem", "{answer}");
     system.signal("edge_pid", "-CONT");
 }

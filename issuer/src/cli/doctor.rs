@@ -2,13 +2,13 @@
 
 use super::{CommandError, Output, explain, open, without_password};
 use crate::audit::head_is_signed;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::edges::find_edges;
-use crate::keys::{MasterKeys, check_keys, find_root};
+use crate::keys::{MasterKeys, check_keys, find_root, opening_key};
 use crate::outbound::{Fetcher, may_be_called};
 use crate::storage::{Db, is_current};
 use crate::telemetry;
-use margrave_shared::time::UnixMs;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Checks {
 /// How far the clocks of issuer and database may be apart, in milliseconds: what edges call an alarm.
 const MAX_SKEW_MS: i64 = 5_000;
 
-pub(super) async fn run(config: &Config, now: UnixMs, output: Output) -> Result<(), CommandError> {
+pub(super) async fn run(config: &Config, clock: &Clock, output: Output) -> Result<(), CommandError> {
     telemetry::start_for_a_command();
     let settings = effective(config);
     let mut checks = Checks::default();
@@ -68,7 +68,7 @@ pub(super) async fn run(config: &Config, now: UnixMs, output: Output) -> Result<
     let file = file.and_then(|path| path.split('?').next());
     let is_missing = file.is_some_and(|path| !std::path::Path::new(path).exists());
     match open_or_not(config, is_missing).await {
-        Ok(db) => database(&db, key.as_ref(), now, &mut checks).await,
+        Ok(db) => database(&db, key.as_ref(), clock, &mut checks).await,
         Err(error) => checks.problem(
             "database",
             error.to_string(),
@@ -187,11 +187,30 @@ fn master_key(config: &Config, checks: &mut Checks) -> Option<MasterKeys> {
 
 const WRONG_KEY: &str = "use the master key that the database was made with; what is sealed opens with no other. Is there a backup with its key?";
 
-async fn database(db: &Db, masters: Option<&MasterKeys>, now: UnixMs, checks: &mut Checks) {
+/// While the master key is being changed: which of the two opens the database, and so what is to be done next.
+async fn change_of_key(db: &Db, masters: &MasterKeys, checks: &mut Checks) {
+    let Some(next) = &masters.next else { return };
+    match opening_key(db, masters).await {
+        Ok(key) if key.bytes() == next.bytes() => checks.warn(
+            "master key change",
+            "the next master key opens the database already, and the present one no more",
+            "name the next one as the present one at every issuer and for every backup, and take `next_master_key_file` away",
+        ),
+        Ok(_) => checks.warn(
+            "master key change",
+            "a next master key is named, and the present one still opens the database",
+            "once every issuer names both: margrave keys rotate-master",
+        ),
+        // What does not open is told where the keys are looked at.
+        Err(_) => {}
+    }
+}
+
+async fn database(db: &Db, masters: Option<&MasterKeys>, clock: &Clock, checks: &mut Checks) {
     const STORAGE: &str = "the database's own log says more";
     match db.time().await {
         Ok(theirs) => {
-            let apart_ms = theirs.since(now).abs();
+            let apart_ms = theirs.since(clock.now()).abs();
             let kind = if matches!(db, Db::Sqlite { .. }) { "SQLite" } else { "PostgreSQL" };
             checks.ok("database", format!("{kind} answers"));
             if apart_ms > MAX_SKEW_MS {
@@ -224,6 +243,7 @@ async fn database(db: &Db, masters: Option<&MasterKeys>, now: UnixMs, checks: &m
         None => None,
         // With a wrong master key the checks below say what does not open.
         Some(masters) => {
+            change_of_key(db, masters, checks).await;
             let root = find_root(db, masters).await.ok().flatten();
             Some(root.unwrap_or_else(|| masters.current.clone()))
         }

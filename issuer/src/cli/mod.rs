@@ -148,7 +148,7 @@ async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
             Ok(())
         }
         Command::Openapi => Ok(()),
-        Command::Doctor => doctor::run(&config, Clock::System.now(), output).await,
+        Command::Doctor => doctor::run(&config, &Clock::System, output).await,
         Command::Backup { file } => backup::make(&config, file, output).await,
         Command::Restore { file } => backup::restore_from(&config, file, output).await,
         Command::Admin(command) => admin::run(command, &build(&config).await?, output).await,

@@ -191,7 +191,9 @@ impl Config {
         })?;
         let next = key_of(self.next_master_key_file.as_deref(), "MARGRAVE_NEXT_MASTER_KEY")?;
         if next.as_ref().is_some_and(|next| next.bytes() == current.bytes()) {
-            return Err(BadConfig(vec!["the next master key is the present one: make another".to_owned()]));
+            return Err(BadConfig(vec!["the next master key is the present one: where the change is done take `next_master_key_file` (MARGRAVE_NEXT_MASTER_KEY) \
+                 away; where it is to begin, make another with `margrave keys master`"
+                    .to_owned()]));
         }
         Ok(MasterKeys { current, next })
     }
