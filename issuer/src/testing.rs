@@ -1,21 +1,24 @@
 //! A whole issuer in a test: the real use cases on a real database, with a clock that the test moves.
 
-use crate::accounts::{NewAccount, create_account};
+use crate::accounts::{Account, AccountSettings, NewAccount, create_account};
 use crate::app::App;
 use crate::applications::{Class, create_application};
 use crate::clock::Clock;
 use crate::config::{Config, PasswordConfig};
+use crate::edges::{EdgeFacts, create_edge};
 use crate::factors::verify_credentials;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::merchants::{Merchant, MerchantSettings, NewMerchant, Service, create_merchant};
 use crate::oauth;
+use crate::permissions::{AccountRights, Giver, change_rights, create_role};
 use crate::sessions::{Session, find_session};
 use crate::storage::Db;
 use crate::tokens::find_refresh;
 use margrave_shared::form::Form;
-use margrave_shared::id::ClientId;
+use margrave_shared::id::{ClientId, EdgeId, MerchantId};
 use margrave_shared::permission::parse_scope;
+use margrave_shared::role::RoleName;
 use margrave_shared::secret::{SecretKey, SecretText, secret_hash};
 use margrave_shared::wire::credentials::CredentialsRequest;
 use margrave_shared::wire::token::{FACTORS_GRANT, TokenResponse};
@@ -128,6 +131,37 @@ impl World {
         let hash = secret_hash(answer.refresh_token.as_deref().unwrap());
         let row = find_refresh(&mut tx, &hash).await.unwrap().unwrap();
         find_session(&mut tx, &row.sid).await.unwrap().unwrap()
+    }
+
+    /// An edge that stands before a merchant; its key comes from its name.
+    pub(crate) async fn make_edge(&self, name: &str, merchant: &MerchantId) -> EdgeId {
+        let seed = secret_hash(name);
+        let facts = EdgeFacts {
+            name: name.to_owned(),
+            public_key: ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes(),
+            next_public_key: None,
+            merchants: vec![merchant.to_string()],
+            push_url: None,
+        };
+        let mut tx = self.app.db.begin().await.unwrap();
+        let edge = create_edge(&self.app, &mut tx, facts, "operator", &Caller::operator()).await.unwrap();
+        tx.commit().await.unwrap();
+        edge.id
+    }
+
+    /// Gives an account of the merchant a new role that permits nothing new, and settings.
+    pub(crate) async fn give_role(&self, account: &Account, name: &str, settings: AccountSettings) {
+        let (caller, name) = (Caller::operator(), RoleName::parse(name).unwrap());
+        let all = parse_scope("admin:*").unwrap();
+        let giver = Giver { actor: "operator", scope: &all, of_platform: false };
+        let permissions = parse_scope("read").unwrap();
+        let mut tx = self.app.db.begin().await.unwrap();
+        create_role(&self.app, &mut tx, &self.merchant.id, name.clone(), permissions, giver, &caller)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let rights = AccountRights { roles: [name].into(), settings };
+        change_rights(&self.app, &account.id, &rights, account.version, giver, &caller).await.unwrap();
     }
 
     /// Lets time pass.

@@ -4,16 +4,11 @@
 
 use crate::cluster::Cluster;
 use crate::http::Answer;
-use crate::supervisor::Supervisor;
-use crate::system::{FACTORS, System, free_address, new_database, up_with};
-use margrave_shared::secret::SecretKey;
+use crate::system::{FACTORS, System, up_with};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::process::Command;
-use tokio::task::JoinHandle;
 
 /// A client whose calls may fail.
 #[derive(Clone)]
@@ -53,7 +48,7 @@ pub(crate) enum Body<'a> {
 
 /// What people may be told while something happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Patience {
+pub(crate) enum Patience {
     /// To come again; nothing at all only by the issuer at this URL, which is killed.
     Some(String),
     /// Neither: whatever happens is nothing to them.
@@ -78,7 +73,7 @@ pub(crate) fn is_proper(answer: &Answer) -> bool {
 
 /// What people had been told when it was over.
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     /// Accounts that were made: their usernames.
     accounts: Vec<String>,
     /// Security tokens that were exchanged.
@@ -92,7 +87,7 @@ struct Told {
 }
 
 /// One person after another: makes an account, logs in, refreshes; whatever fails in doubt is left.
-async fn live(
+pub(crate) async fn live(
     client: Client,
     issuers: Vec<String>,
     facts: Arc<Facts>,
@@ -175,13 +170,13 @@ async fn live(
 
 pub(crate) const PASSWORD: &str = "a rather long password";
 
-struct Facts {
+pub(crate) struct Facts {
     merchant_id: String,
     client_id: String,
     key_token: String,
 }
 
-async fn facts(system: &System) -> Arc<Facts> {
+pub(crate) async fn facts(system: &System) -> Arc<Facts> {
     Arc::new(Facts {
         merchant_id: system.fact("merchant_id").to_owned(),
         client_id: system.fact("client_id").to_owned(),
@@ -190,7 +185,7 @@ async fn facts(system: &System) -> Arc<Facts> {
 }
 
 /// Everything that people were told holds.
-async fn holds(client: &Client, issuer: &str, facts: &Facts, told: Vec<Told>) {
+pub(crate) async fn holds(client: &Client, issuer: &str, facts: &Facts, told: Vec<Told>) {
     let exchange = format!("{issuer}/oauth/token");
     let (mut accounts, mut sessions) = (0, 0);
     for told in told {
@@ -232,7 +227,7 @@ async fn holds(client: &Client, issuer: &str, facts: &Facts, told: Vec<Told>) {
 }
 
 /// Waits until logins go through again, by themselves.
-async fn recovered(served: &AtomicUsize) {
+pub(crate) async fn recovered(served: &AtomicUsize) {
     let before = served.load(Ordering::Relaxed);
     for _ in 0..400 {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -314,149 +309,4 @@ async fn who_retries_while_the_database_is_away_is_not_locked_out_at_the_edge() 
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("{said:?}");
-}
-
-/// Two issuers on one database, whose sockets are held while they restart as systemd holds them, with load on both.
-struct Pair {
-    folder: PathBuf,
-    supervisor: Supervisor,
-    urls: Vec<String>,
-    client: Client,
-    facts: Arc<Facts>,
-    stop: Arc<AtomicBool>,
-    served: Arc<AtomicUsize>,
-    workers: Vec<JoinHandle<Told>>,
-}
-
-impl Pair {
-    async fn start(system: &System) -> Self {
-        Self::start_with(system, &system.program()).await
-    }
-
-    async fn start_with(system: &System, program: &Path) -> Self {
-        let folder = std::env::temp_dir().join(format!("margrave-pair-{}", std::process::id()));
-        let mut supervisor = Supervisor::new(&folder);
-        std::fs::write(folder.join("secrets"), "").unwrap();
-        std::os::unix::fs::symlink(program, folder.join("margrave")).unwrap();
-        let mut urls = Vec::new();
-        for name in ["a", "b"] {
-            let address = free_address();
-            supervisor.start(name, &address, "", |command| {
-                // What it is started with is read at each start.
-                let line = "cd $FOLDER; . ./secrets; exec ./margrave serve";
-                command
-                    .args(["/bin/sh", "-c", line])
-                    .env("FOLDER", &folder)
-                    .envs(system.issuer_environment());
-                command.env("MARGRAVE_LIMITS__ADDRESS_ATTEMPTS", "100000");
-                command.env("MARGRAVE_LIMITS__EXCHANGE_ATTEMPTS", "100000");
-            });
-            urls.push(format!("http://{address}"));
-        }
-        let (client, facts) = (Client::new(), facts(system).await);
-        let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let work = |worker| {
-            let signs = (Arc::clone(&stop), Arc::clone(&served));
-            tokio::spawn(live(
-                client.clone(),
-                urls.clone(),
-                Arc::clone(&facts),
-                worker,
-                signs,
-                Patience::None,
-            ))
-        };
-        let workers = (0..4).map(work).collect();
-        recovered(&served).await;
-        Self { folder, supervisor, urls, client, facts, stop, served, workers }
-    }
-
-    /// The next start is another program's.
-    fn change_program(&self, program: &Path) {
-        std::fs::remove_file(self.folder.join("margrave")).unwrap();
-        std::os::unix::fs::symlink(program, self.folder.join("margrave")).unwrap();
-    }
-
-    async fn restart(&self, names: &[&str]) {
-        for name in names {
-            let restarted = Command::new(self.supervisor.restart()).arg(name).status().await.unwrap();
-            assert!(restarted.success());
-            recovered(&self.served).await;
-        }
-    }
-
-    /// Ends the load; nobody was refused, and everything that people were told holds.
-    async fn holds(self) {
-        self.stop.store(true, Ordering::Release);
-        let mut told = Vec::new();
-        for worker in self.workers {
-            told.push(worker.await.unwrap());
-        }
-        holds(&self.client, &self.urls[0], &self.facts, told).await;
-        drop(self.supervisor);
-        std::fs::remove_dir_all(&self.folder).unwrap();
-    }
-}
-
-/// A system on PostgreSQL whose limits are nothing to one machine's load.
-async fn spacious(options: &[&str]) -> System {
-    let settings = ["edge.limits.address_attempts=100000", "edge.limits.account_attempts=1000"];
-    let database = new_database();
-    up_with(&settings, &[&["--postgres", &database], options].concat()).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_issuers_are_restarted_one_after_another_and_nobody_is_refused() {
-    let system = spacious(&[]).await;
-    let pair = Pair::start(&system).await;
-    pair.restart(&["a", "b", "a", "b"]).await;
-    pair.holds().await;
-}
-
-/// The number of the last migration that a system's database has seen.
-fn schema(system: &System) -> i64 {
-    let environment = system.issuer_environment();
-    let url = &environment.iter().find(|(name, _)| *name == "MARGRAVE_DATABASE_URL").unwrap().1;
-    let sql = "SELECT MAX(version) FROM _sqlx_migrations WHERE success";
-    let output = std::process::Command::new("psql").args(["-At", url, "-c", sql]).output().expect("psql");
-    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "wants the issuer of another release: `cargo xtask upgrade-from`"]
-async fn issuers_of_another_release_move_to_this_one_and_nobody_is_refused() {
-    let other = std::env::var("OTHER_RELEASE").expect("run `cargo xtask upgrade-from`");
-    let system = spacious(&["--issuer-program", &other]).await;
-    let before = schema(&system);
-    let pair = Pair::start_with(&system, Path::new(&other)).await;
-    // The first changes the schema under the second, and can still be taken back.
-    pair.change_program(&system.program());
-    pair.restart(&["a"]).await;
-    pair.change_program(Path::new(&other));
-    pair.restart(&["a"]).await;
-    pair.change_program(&system.program());
-    pair.restart(&["a", "b"]).await;
-    eprintln!("the schema was {before} and is {}", schema(&system));
-    let verified = system.command(&["audit", "verify"]).await;
-    assert_eq!(verified["ok"], true, "{verified}");
-    pair.holds().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_master_key_is_changed_under_load_and_nobody_is_refused() {
-    let system = spacious(&[]).await;
-    let pair = Pair::start(&system).await;
-    let secrets = pair.folder.join("secrets");
-    let next = SecretKey::from_bytes([9; 32]).to_text().expose().to_owned();
-    std::fs::write(&secrets, format!("export MARGRAVE_NEXT_MASTER_KEY={next}")).unwrap();
-    pair.restart(&["a", "b"]).await;
-    let rotated =
-        system.command_with(&["keys", "rotate-master"], &[("MARGRAVE_NEXT_MASTER_KEY", &next)]).await;
-    assert_eq!(rotated["rotated"], true);
-    recovered(&pair.served).await;
-    std::fs::write(&secrets, format!("export MARGRAVE_MASTER_KEY={next}")).unwrap();
-    pair.restart(&["a", "b"]).await;
-    let verified = system.command_with(&["audit", "verify"], &[("MARGRAVE_MASTER_KEY", &next)]).await;
-    assert_eq!(verified["ok"], true, "{verified}");
-    pair.holds().await;
 }

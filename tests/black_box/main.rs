@@ -42,6 +42,7 @@ mod operators_mistakes;
 mod origin_modules;
 mod push;
 mod refresh;
+mod restarts;
 mod revocation;
 // systemd's units are Linux's.
 #[cfg(target_os = "linux")]

@@ -51,15 +51,13 @@ mod tests {
     use crate::accounts::{AccountSettings, NewAccount, create_account, find_by_login};
     use crate::audit::{Filter, export, find_entries, seal_some, verify_chain};
     use crate::factors::verify_credentials;
-    use crate::permissions::{AccountRights, Giver, change_rights, create_role, find_rights};
+    use crate::permissions::find_rights;
     use crate::sessions::find_accounts_in_session;
     use crate::storage::Db;
     use crate::storage::testing::{dump, on_both_databases};
     use crate::sweeper::sweep;
     use crate::testing::{PASSWORD, World};
     use margrave_shared::login::Login;
-    use margrave_shared::permission::parse_scope;
-    use margrave_shared::role::RoleName;
     use margrave_shared::secret::SecretText;
     use margrave_shared::wire::credentials::CredentialsRequest;
     use serde_json::json;
@@ -79,19 +77,9 @@ mod tests {
         verify_credentials(app, &request("Alice"), &caller).await.unwrap();
         let tokens = world.log_in("alice").await.unwrap();
         let alice = found("alice").await.unwrap();
-        let name = RoleName::parse("role-of-hers").unwrap();
-        let all = parse_scope("admin:*").unwrap();
-        let giver = Giver { actor: "operator", scope: &all, of_platform: false };
-        let mut tx = app.db.begin().await.unwrap();
-        let permissions = parse_scope("read").unwrap();
-        create_role(app, &mut tx, &world.merchant.id, name.clone(), permissions, giver, &operator)
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
         let settings = serde_json::from_value(json!({ "permissions": ["permission.of.hers"] })).unwrap();
-        let rights = AccountRights { roles: [name].into(), settings };
         // Giving more ends tokens; the ones that she has then are a new session's.
-        change_rights(app, &alice.id, &rights, alice.version, giver, &operator).await.unwrap();
+        world.give_role(&alice, "role-of-hers", settings).await;
         assert!(world.refresh(&tokens).await.is_err());
         let tokens = world.log_in("alice").await.unwrap();
         assert_eq!(

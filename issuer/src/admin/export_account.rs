@@ -52,14 +52,11 @@ mod tests {
     use super::*;
     use crate::accounts::{NewAccount, create_account, find_by_login};
     use crate::factors::verify_credentials;
-    use crate::permissions::{AccountRights, Giver, change_rights, create_role};
     use crate::sessions::end_session;
     use crate::storage::Db;
     use crate::storage::testing::on_both_databases;
     use crate::testing::{PASSWORD, World};
     use margrave_shared::login::Login;
-    use margrave_shared::permission::parse_scope;
-    use margrave_shared::role::RoleName;
     use margrave_shared::secret::SecretText;
     use margrave_shared::wire::credentials::CredentialsRequest;
     use std::collections::BTreeSet;
@@ -80,17 +77,7 @@ mod tests {
         }
         let alice = find_by_login(&mut app.db.read().await.unwrap(), &Login::parse("alice")).await;
         let alice = alice.unwrap().unwrap();
-        let name = RoleName::parse("helper").unwrap();
-        let all = parse_scope("admin:*").unwrap();
-        let giver = Giver { actor: "operator", scope: &all, of_platform: false };
-        let mut tx = app.db.begin().await.unwrap();
-        let permissions = parse_scope("read").unwrap();
-        create_role(app, &mut tx, &world.merchant.id, name.clone(), permissions, giver, &operator)
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
-        let rights = AccountRights { roles: [name].into(), settings: alice.settings.clone() };
-        change_rights(app, &alice.id, &rights, alice.version, giver, &operator).await.unwrap();
+        world.give_role(&alice, "helper", alice.settings.clone()).await;
         // What others do: one who does not get in, an administrator who looks and ends a session.
         let stranger = Caller { address: Some("198.51.100.3".parse().unwrap()), ..Caller::default() };
         let request = CredentialsRequest {

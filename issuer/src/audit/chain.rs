@@ -107,7 +107,7 @@ impl Chain {
         store::insert(tx, rows, &[]).await.map(|_| ())
     }
 
-    /// Locks the head until the transaction ends. Nothing where there is none to go on from, which is the sealer's to begin or to tell, and
+    /// Locks the head until the transaction ends. Nothing where there is none to go on from, which the sealer tells, and
     /// where somebody else holds it: an act waits for no other issuer, which may be frozen.
     async fn lock(&self, tx: &mut Tx) -> Result<Option<Head>, StorageError> {
         let Some(signed) = chain_store::try_lock_head(tx).await? else { return Ok(None) };

@@ -12,7 +12,7 @@ use crate::storage::StorageError;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::event::Ended;
 use margrave_shared::id::{EdgeId, is_opaque_id};
-use margrave_shared::session::Ending;
+use margrave_shared::session::state::limit_reached;
 use margrave_shared::time::UnixMs;
 use margrave_shared::wire::report::{
     BEYOND, MAX_LIMITED, MAX_SESSIONS, MAX_SPRAYED, MAX_TOLD, Report, read_limited_key,
@@ -43,10 +43,7 @@ pub(super) async fn take_report(
         let session = find_session(&mut tx, &seen.sid).await?;
         let Some(session) = session.filter(|s| s.merchant_id == seen.merchant_id) else { continue };
         store::update_seen(&mut tx, &session.sid, UnixMs(seen.seen_at).min(now)).await?;
-        // Whatever the issuer has seen of it, the edge has seen it idle; or its last moment has come.
-        let last = session.limits.until_s;
-        let ending =
-            if last != 0 && now >= UnixMs::from_seconds(last) { Ending::Absolute } else { Ending::Idle };
+        let ending = limit_reached(session.limits, now);
         if seen.ended && store::update_ended(&mut tx, &session.sid, ending, now).await? {
             write_end_in_time(app, &mut tx, &session, ending, now).await?;
             ended.push(Ended::Session { sid: session.sid });
@@ -91,41 +88,27 @@ pub(super) async fn take_report(
 mod tests {
     use super::*;
     use crate::audit::{Filter, find_entries};
-    use crate::edges::{EdgeFacts, create_edge};
+    use crate::merchants::{MerchantSettings, NewMerchant, create_merchant};
     use crate::storage::Db;
     use crate::storage::testing::on_both_databases;
     use crate::testing::World;
-    use ed25519_dalek::SigningKey;
     use margrave_shared::limiter::rule::BucketKind;
+    use margrave_shared::session::Ending;
     use margrave_shared::wire::report::{SessionReport, limited_key};
-
-    async fn make_edge(app: &App, name: &str, merchant: &str, seed: u8) -> EdgeId {
-        let facts = EdgeFacts {
-            name: name.to_owned(),
-            public_key: SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes(),
-            next_public_key: None,
-            merchants: vec![merchant.to_owned()],
-            push_url: None,
-        };
-        let mut tx = app.db.begin().await.unwrap();
-        let edge = create_edge(app, &mut tx, facts, "operator", &Caller::operator()).await.unwrap();
-        tx.commit().await.unwrap();
-        edge.id
-    }
 
     async fn an_edge_moves_its_own_sessions_forward_and_none_back(db: Db) {
         let world = World::new(db).await;
         let app = &world.app;
         let caller = Caller::operator();
-        let another = crate::merchants::NewMerchant {
+        let another = NewMerchant {
             name: "Another".to_owned(),
             platform: false,
             services: Vec::new(),
-            settings: crate::merchants::MerchantSettings::default(),
+            settings: MerchantSettings::default(),
         };
-        let another = crate::merchants::create_merchant(app, another, "operator", &caller).await.unwrap().id;
-        let own = make_edge(app, "own", world.merchant.id.as_str(), 1).await;
-        let foreign = make_edge(app, "foreign", another.as_str(), 2).await;
+        let another = create_merchant(app, another, "operator", &caller).await.unwrap().id;
+        let own = world.make_edge("own", &world.merchant.id).await;
+        let foreign = world.make_edge("foreign", &another).await;
         let session = world.session_of(&world.log_in("alice").await.unwrap()).await;
         let began = session.seen_at.0;
         world.pass_s(100);
@@ -173,7 +156,7 @@ mod tests {
     async fn what_edges_refuse_is_bounded_and_nothing_is_left_out(db: Db) {
         let world = World::new(db).await;
         let app = &world.app;
-        let edge = make_edge(app, "own", world.merchant.id.as_str(), 1).await;
+        let edge = world.make_edge("own", &world.merchant.id).await;
         let mut report = Report::default();
         for number in 0..150_u128 {
             let name = limited_key(BucketKind::Account, number.to_be_bytes());

@@ -341,45 +341,30 @@ mod tests {
 
     #[tokio::test]
     async fn what_takes_all_down_is_told_to_all_and_over_then() {
-        let db = world().await;
-        let mut first = db.begin().await.unwrap();
-        note(&mut first, "lost").await.unwrap();
-        let second = tokio::spawn({
-            let db = db.clone();
-            async move {
-                let mut tx = db.begin().await.unwrap();
-                // As a full disk does.
-                execute(&mut tx, "ROLLBACK").await.unwrap();
-                tx.commit().await
-            }
-        });
-        settle().await;
-        assert!(matches!(first.commit().await, Err(StorageError::Unavailable(_))));
-        assert!(second.await.unwrap().is_err());
-        write(&db, "later").await.unwrap().unwrap();
-        assert_eq!(seen(&db).await, ["later"]);
-    }
-
-    #[tokio::test]
-    async fn after_what_took_all_down_nobody_goes_on_within_it() {
-        let db = world().await;
-        let mut first = db.begin().await.unwrap();
-        note(&mut first, "lost").await.unwrap();
-        let second = tokio::spawn({
-            let db = db.clone();
-            async move {
-                let mut tx = db.begin().await.unwrap();
-                // As a full disk does; and then it is given up.
-                execute(&mut tx, "ROLLBACK").await.unwrap();
-            }
-        });
-        settle().await;
-        let third = write(&db, "later");
-        settle().await;
-        assert!(first.commit().await.is_err());
-        second.await.unwrap();
-        third.await.unwrap().unwrap();
-        assert_eq!(seen(&db).await, ["later"]);
+        for commits in [true, false] {
+            let db = world().await;
+            let mut first = db.begin().await.unwrap();
+            note(&mut first, "lost").await.unwrap();
+            let second = tokio::spawn({
+                let db = db.clone();
+                async move {
+                    let mut tx = db.begin().await.unwrap();
+                    // As a full disk does.
+                    execute(&mut tx, "ROLLBACK").await.unwrap();
+                    if commits {
+                        assert!(tx.commit().await.is_err());
+                    }
+                }
+            });
+            settle().await;
+            // Who has been waiting goes on within nothing of it.
+            let third = write(&db, "later");
+            settle().await;
+            assert!(matches!(first.commit().await, Err(StorageError::Unavailable(_))));
+            second.await.unwrap();
+            third.await.unwrap().unwrap();
+            assert_eq!(seen(&db).await, ["later"], "{commits}");
+        }
     }
 
     #[tokio::test]

@@ -81,6 +81,12 @@ pub fn deadline(touched_at: UnixMs, limits: SessionLimits) -> UnixMs {
     idle.min(absolute)
 }
 
+/// Which of its limits has ended a session that is over at this instant.
+pub fn limit_reached(limits: SessionLimits, now: UnixMs) -> Ending {
+    let past_until = limits.until_s != 0 && now >= UnixMs::from_seconds(limits.until_s);
+    if past_until { Ending::Absolute } else { Ending::Idle }
+}
+
 /// Judges a contact. A session that nobody has seen yet counts from the token's `iat`.
 pub fn decide(
     row: Option<SessionRow>,
@@ -94,8 +100,7 @@ pub fn decide(
         return SessionVerdict::Ended { row, ending };
     }
     if now >= deadline(row.touched_at, limits) {
-        let past_until = limits.until_s != 0 && now >= UnixMs::from_seconds(limits.until_s);
-        let ending = if past_until { Ending::Absolute } else { Ending::Idle };
+        let ending = limit_reached(limits, now);
         return SessionVerdict::Ended { row: SessionRow { ended: Some(ending), ..row }, ending };
     }
     let touched_at = match contact {

@@ -6,7 +6,6 @@ use crate::accounts::{AccountSettings, find_account, find_by_login, raise_genera
 use crate::admin::{disable_merchant, end_merchant_sessions};
 use crate::app::App;
 use crate::audit::{Filter, find_entries};
-use crate::edges::{EdgeFacts, create_edge};
 use crate::factors::verify_credentials;
 use crate::failure::Failure;
 use crate::http::context::Caller;
@@ -139,7 +138,7 @@ async fn an_answer_is_not_repeated_before_it_is_committed() {
     world.pass_s(300);
     // Activity to be written down: then the token is judged within its transaction.
     let caller = Caller {
-        edge: Some(make_edge(&world.app, "edge", &world.merchant.id).await),
+        edge: Some(world.make_edge("edge", &world.merchant.id).await),
         session_seen: Some(SessionSeen { sid, seen_at: world.app.clock.now() }),
         idempotency_key: Some("k".to_owned()),
         ..Caller::default()
@@ -251,21 +250,6 @@ async fn a_refresh_is_no_activity(db: Db) {
 }
 on_both_databases!(idle, super::a_refresh_is_no_activity);
 
-async fn make_edge(app: &App, name: &str, merchant: &MerchantId) -> EdgeId {
-    let seed = [u8::try_from(name.len()).unwrap(); 32];
-    let facts = EdgeFacts {
-        name: name.to_owned(),
-        public_key: ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes(),
-        next_public_key: None,
-        merchants: vec![merchant.to_string()],
-        push_url: None,
-    };
-    let mut tx = app.db.begin().await.unwrap();
-    let edge = create_edge(app, &mut tx, facts, "operator", &Caller::operator()).await.unwrap();
-    tx.commit().await.unwrap();
-    edge.id
-}
-
 async fn ninety_failures_close_the_account_to_strangers_and_a_hundred_to_its_owners_devices(db: Db) {
     let world = World::new(db).await;
     for _ in 0..89 {
@@ -294,8 +278,8 @@ async fn ninety_failures_close_the_account_to_strangers_and_a_hundred_to_its_own
         settings: MerchantSettings::default(),
     };
     let another = create_merchant(&world.app, new, "operator", &Caller::operator()).await.unwrap().id;
-    let own = make_edge(&world.app, "own", &world.merchant.id).await;
-    let foreign = make_edge(&world.app, "foreign", &another).await;
+    let own = world.make_edge("own", &world.merchant.id).await;
+    let foreign = world.make_edge("foreign", &another).await;
     let known = of(own.clone(), account.id.clone(), 0);
     for (text, caller) in [
         ("no edge signed it", Caller { edge: None, ..known.clone() }),
