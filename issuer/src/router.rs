@@ -9,8 +9,9 @@ use crate::http::bearer::authenticate;
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
 use crate::http::layers;
+use crate::http::openapi::document;
 use crate::http::operation::Access::{Client, Edge, Holder, Person, Token};
-use crate::http::operation::{Operation, delete, document, get, post};
+use crate::http::operation::{Operation, delete, get, post};
 use crate::sessions::routes::OwnSessions;
 use crate::{accounts, admin, edges, factors, keys, oauth, sessions, tokens};
 use axum::Router;
@@ -18,6 +19,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
+use margrave_shared::error::ErrorCode as E;
 use margrave_shared::wire::token::{SecurityTokenResponse, TokenResponse};
 use serde_json::{Map, Value};
 use std::sync::{Arc, LazyLock};
@@ -32,6 +34,14 @@ fn public() -> Vec<Operation> {
             .says("Exchange what proves somebody for tokens (RFC 6749).")
             .takes_form("grant_type", &["scope", "resource", "client_id", "security_tokens", "refresh_token"])
             .tried()
+            .refuses(&[
+                E::InvalidGrant,
+                E::UnauthorizedClient,
+                E::UnsupportedGrantType,
+                E::InvalidScope,
+                E::InvalidTarget,
+                E::InsufficientFactors,
+            ])
             .answers::<TokenResponse>(200),
         post("/oauth/revoke", "revokeToken", oauth::routes::revocation)
             .says("End a token (RFC 7009).")
@@ -48,16 +58,19 @@ fn public() -> Vec<Operation> {
             .says("Prove an account by login and password.")
             .takes::<factors::routes::CredentialsBody>()
             .tried()
+            .refuses(&[E::AuthenticationFailed])
             .answers::<SecurityTokenResponse>(200),
         post("/v1/password", "changePassword", factors::routes::password)
             .says("Change one's password. Every session of the account ends.")
             .needs(Person)
             .takes::<factors::routes::PasswordBody>()
             .tried()
+            .refuses(&[E::AuthenticationFailed, E::InvalidPassword])
             .answers_as(204, ""),
         // Keys and metadata.
         get("/.well-known/jwks.json", "keys", keys::routes::jwks)
             .says("The keys that check tokens (RFC 7517).")
+            .tagged()
             .answers_as(200, "application/jwk-set+json")
             .answers_as(304, ""),
         get("/.well-known/oauth-authorization-server", "metadata", oauth::routes::metadata_document)
@@ -68,6 +81,7 @@ fn public() -> Vec<Operation> {
             .answers::<Object>(200),
         get("/v1/status-lists", "statusLists", tokens::status_routes::all)
             .says("Where the status lists are (draft-ietf-oauth-status-list).")
+            .refuses(&[E::NotFound])
             .answers::<Object>(200),
         get("/v1/status-lists/{epoch}/{list}", "statusList", tokens::status_routes::list)
             .says("A status list.")
@@ -78,6 +92,7 @@ fn public() -> Vec<Operation> {
             .says("Make an account.")
             .needs(Holder("register"))
             .takes::<NewAccountBody>()
+            .refuses(&[E::UsernameTaken, E::InvalidUsername, E::InvalidPassword])
             .answers::<MadeAccount>(201),
         get("/v1/me", "me", accounts::routes::me).says("Who am I.").needs(Person).answers::<Me<'_>>(200),
         delete("/v1/devices", "forgetDevices", accounts::routes::forget_devices)
@@ -153,12 +168,19 @@ pub(crate) fn router(app: Arc<App>, serves: Serves) -> Router {
     for operation in operations {
         let (path, is_tried, administers) =
             (operation.path.clone(), operation.is_tried(), operation.administers());
+        #[cfg(test)]
+        let promised = Arc::new(operation.promised());
         let mut route = operation.route();
         if is_tried {
             route = route.route_layer(from_fn_with_state(Arc::clone(&app), through_an_edge));
         }
         if let Some(act) = administers {
             route = route.route_layer(from_fn_with_state((Arc::clone(&app), act), admin::written_down));
+        }
+        #[cfg(test)]
+        {
+            let hold = move |request, next| crate::http::promised::hold(Arc::clone(&promised), request, next);
+            route = route.route_layer(axum::middleware::from_fn(hold));
         }
         router = router.route(&path, route);
     }

@@ -10,6 +10,7 @@ use crate::http::operation::Access::{Merchant, Platform};
 use crate::http::operation::Act::{Read, Write};
 use crate::http::operation::{Operation, Parameter, delete, get, post, put};
 use crate::permissions::{AccountRights, Role};
+use margrave_shared::error::ErrorCode::Conflict;
 
 const PAGE: &[Parameter] =
     &[("after", "string", "`next` of the page before."), ("limit", "integer", "How many; by default 50.")];
@@ -44,26 +45,31 @@ pub(crate) fn operations() -> Vec<Operation> {
             .needs(Platform(Write))
             .takes::<merchant::NewMerchantBody>()
             .repeatable()
+            .tagged()
             .answers::<merchant::MadeMerchant>(201),
         get("/merchants/{merchant}", "showMerchant", merchant::show)
             .says("Show a merchant.")
             .needs(Merchant(Read))
+            .tagged()
             .answers::<merchant::WholeMerchant>(200),
         put("/merchants/{merchant}", "changeMerchant", merchant::change)
             .says("Change a merchant's name and settings.")
             .needs(Merchant(Write))
             .takes::<merchant::MerchantBody>()
             .versioned()
+            .tagged()
             .answers::<merchant::WholeMerchant>(200),
         put("/merchants/{merchant}/services", "changeServices", merchant::services)
             .says("Give a merchant these services and no others.")
             .needs(Platform(Write))
             .takes::<merchant::ServicesBody>()
             .versioned()
+            .tagged()
             .answers::<merchant::WholeMerchant>(200),
         post("/merchants/{merchant}/disable", "disableMerchant", merchant::disable)
             .says("Disable a merchant and revoke its keys.")
             .needs(Platform(Write))
+            .refuses(&[Conflict])
             .answers_as(204, ""),
         delete("/merchants/{merchant}/sessions", "endMerchantSessions", merchant::end_sessions)
             .says("End every session of every account of a merchant.")
@@ -80,11 +86,13 @@ pub(crate) fn operations() -> Vec<Operation> {
             .needs(Merchant(Write))
             .takes::<key::KeyBody>()
             .repeatable()
+            .tagged()
             .answers::<key::ShownKey>(201),
         post("/merchants/{merchant}/keys/{key}/rotate", "rotateKey", key::rotate)
             .says("Make a successor of a key; the old one lives for another day.")
             .needs(Merchant(Write))
             .repeatable()
+            .tagged()
             .answers::<key::ShownKey>(201),
         delete("/merchants/{merchant}/keys/{key}", "revokeKey", key::revoke)
             .says("Revoke a key at once.")
@@ -101,16 +109,19 @@ pub(crate) fn operations() -> Vec<Operation> {
             .needs(Merchant(Write))
             .takes::<role::NewRoleBody>()
             .repeatable()
+            .tagged()
             .answers::<Role>(201),
         get("/merchants/{merchant}/roles/{role}", "showRole", role::show)
             .says("Show a role.")
             .needs(Merchant(Read))
+            .tagged()
             .answers::<Role>(200),
         put("/merchants/{merchant}/roles/{role}", "changeRole", role::change)
             .says("Change what a role permits. Where that becomes less, the tokens of those who have it end.")
             .needs(Merchant(Write))
             .takes::<role::RoleBody>()
             .versioned()
+            .tagged()
             .answers::<Role>(200),
         delete("/merchants/{merchant}/roles/{role}", "deleteRole", role::remove)
             .says("Delete a role.")
@@ -128,20 +139,24 @@ pub(crate) fn operations() -> Vec<Operation> {
             .needs(Merchant(Write))
             .takes::<application::ApplicationBody>()
             .repeatable()
+            .tagged()
             .answers::<Application>(201),
         get("/merchants/{merchant}/applications/{application}", "showApplication", application::show)
             .says("Show an application.")
             .needs(Merchant(Read))
+            .tagged()
             .answers::<Application>(200),
         put("/merchants/{merchant}/applications/{application}", "changeApplication", application::change)
             .says("Change an application's name and class.")
             .needs(Merchant(Write))
             .takes::<application::ApplicationBody>()
             .versioned()
+            .tagged()
             .answers::<Application>(200),
         post("/merchants/{merchant}/applications/{application}/disable", "disableApplication", application::disable)
             .says("Let nobody log in with an application any more.")
             .needs(Merchant(Write))
+            .refuses(&[Conflict])
             .answers_as(204, ""),
         // Accounts.
         get("/merchants/{merchant}/accounts", "listAccounts", account::list)
@@ -158,10 +173,12 @@ pub(crate) fn operations() -> Vec<Operation> {
         post("/accounts/{account}/disable", "disableAccount", account::disable)
             .says("Disable an account and end everything it has.")
             .needs(Merchant(Write))
+            .refuses(&[Conflict])
             .answers_as(204, ""),
         post("/accounts/{account}/enable", "enableAccount", account::enable)
             .says("Open a disabled account.")
             .needs(Merchant(Write))
+            .refuses(&[Conflict])
             .answers_as(204, ""),
         post("/accounts/{account}/reset-failures", "resetFailures", account::reset_failures)
             .says("Open an account that too many wrong passwords have closed.")
@@ -170,12 +187,14 @@ pub(crate) fn operations() -> Vec<Operation> {
         get("/accounts/{account}/rights", "showRights", account::rights)
             .says("Show an account's roles, permissions and session settings.")
             .needs(Merchant(Read))
+            .tagged()
             .answers::<AccountRights>(200),
         put("/accounts/{account}/rights", "changeRights", account::set_rights)
             .says("Change them. Where it may do more or less than before, its tokens end.")
             .needs(Merchant(Write))
             .takes::<AccountRights>()
             .versioned()
+            .tagged()
             .answers::<AccountRights>(200),
         delete("/accounts/{account}/devices", "forgetAccountDevices", account::forget_devices)
             .says("Make every known device of an account a stranger.")
@@ -224,20 +243,24 @@ pub(crate) fn operations() -> Vec<Operation> {
             .needs(Platform(Write))
             .takes::<edge::EdgeBody>()
             .repeatable()
+            .tagged()
             .answers::<edge::ShownEdge>(201),
         get("/edges/{edge}", "showEdge", edge::show)
             .says("Show an edge.")
             .needs(Platform(Read))
+            .tagged()
             .answers::<edge::ShownEdge>(200),
         put("/edges/{edge}", "changeEdge", edge::change)
             .says("Change an edge, its key too: name the next one, let the edge sign with it, then make it the only one.")
             .needs(Platform(Write))
             .takes::<edge::EdgeBody>()
             .versioned()
+            .tagged()
             .answers::<edge::ShownEdge>(200),
         post("/edges/{edge}/disable", "disableEdge", edge::disable)
             .says("Let an edge's signature count no more.")
             .needs(Platform(Write))
+            .refuses(&[Conflict])
             .answers_as(204, ""),
         // Signing keys.
         get("/signing-keys", "listSigningKeys", signing::list)
@@ -247,10 +270,12 @@ pub(crate) fn operations() -> Vec<Operation> {
         post("/signing-keys/rotate", "rotateSigningKey", signing::rotate)
             .says("Let the key sign that stands by.")
             .needs(Platform(Write))
+            .refuses(&[Conflict])
             .answers_as(204, ""),
         post("/signing-keys/{kid}/retire", "retireSigningKey", signing::retire)
             .says("Retire a key at once: whatever it has signed is refused.")
             .needs(Platform(Write))
+            .refuses(&[Conflict])
             .answers_as(204, ""),
     ];
     operations.into_iter().map(|operation| operation.below("/admin/v1")).collect()

@@ -9,7 +9,10 @@ pub(crate) mod draining;
 pub(crate) mod error;
 pub(crate) mod incoming;
 pub(crate) mod layers;
+pub(crate) mod openapi;
 pub(crate) mod operation;
 pub(crate) mod path;
 pub(crate) mod peer;
+#[cfg(test)]
+pub(crate) mod promised;
 pub(crate) mod to_edge;
