@@ -92,7 +92,7 @@ fn public() -> Vec<Operation> {
             .says("Make an account.")
             .needs(Holder("register"))
             .takes::<NewAccountBody>()
-            .refuses(&[E::UsernameTaken, E::InvalidUsername, E::InvalidPassword])
+            .refuses(&[E::UsernameTaken, E::LimitReached, E::InvalidUsername, E::InvalidPassword])
             .answers::<MadeAccount>(201),
         get("/v1/me", "me", accounts::routes::me).says("Who am I.").needs(Person).answers::<Me<'_>>(200),
         delete("/v1/devices", "forgetDevices", accounts::routes::forget_devices)

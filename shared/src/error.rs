@@ -69,6 +69,7 @@ codes! {
     InvalidField = "invalid_field", 422, Never, "A member of the request has a value that cannot be used.";
     NotFound = "not_found", 404, Never, "There is nothing here.";
     Conflict = "conflict", 409, Never, "The state of the thing does not allow this.";
+    LimitReached = "limit_reached", 409, Never, "There are as many of these already as there may be.";
     PreconditionFailed = "precondition_failed", 412, Never, "It has been changed meanwhile. Read it again and decide anew.";
     PreconditionRequired = "precondition_required", 428, Never, "This change needs `If-Match` with the ETag that was read.";
     IdempotencyKeyReused = "idempotency_key_reused", 422, Never, "This `Idempotency-Key` came with another request before.";

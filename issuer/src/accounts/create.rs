@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::merchants::{Limited, check_limit};
 use crate::passwords;
 use crate::storage::{StorageError, Tx};
 use margrave_shared::error::ErrorCode;
@@ -27,7 +28,7 @@ pub(crate) struct NewAccount {
 /// Makes an account of a merchant. Who may do so holds `register` and may know which usernames are taken.
 ///
 /// # Errors
-/// `invalid_username`, `invalid_password` with what to change; `username_taken`; `overloaded`.
+/// `invalid_username`, `invalid_password` with what to change; `username_taken`; `limit_reached`; `overloaded`.
 pub(crate) async fn create_account(
     app: &App,
     merchant_id: &MerchantId,
@@ -64,7 +65,7 @@ pub(crate) async fn create_account(
 /// Inserts an account with a password's hash.
 ///
 /// # Errors
-/// `username_taken`.
+/// `username_taken`, `limit_reached`.
 pub(super) async fn insert_new(
     app: &App,
     tx: &mut Tx,
@@ -75,6 +76,7 @@ pub(super) async fn insert_new(
     caller: &Caller,
 ) -> Result<Account, Failure> {
     let now = app.clock.now();
+    check_limit(tx, merchant_id, Limited::Accounts, now).await?;
     let id = AccountId::from_random(app.entropy.bytes());
     let x_address = XAddress::assigned(app.entropy.bytes());
     let audit_key = app.audit.personal().make(&id, app.entropy.bytes());

@@ -5,7 +5,7 @@ use super::authorize::{Realm, authorize};
 use crate::app::App;
 use crate::applications::{
     Application, Change, Class, change_application, create_application, disable_application,
-    find_any_application, find_applications,
+    enable_application, find_any_application, find_applications,
 };
 use crate::http::answer::{json, version_to_change, versioned};
 use crate::http::error::ApiError;
@@ -115,5 +115,18 @@ pub(super) async fn disable(
     let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
     let client = path_id(&client, ClientId::parse)?;
     disable_application(&app, &id, &client, &administrator.actor(), &incoming.caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /merchants/{merchant}/applications/{application}/enable` → `204`
+pub(super) async fn enable(
+    State(app): State<Arc<App>>,
+    Path((id, client)): Path<(String, String)>,
+    incoming: Incoming,
+) -> Result<StatusCode, ApiError> {
+    let id = path_id(&id, MerchantId::parse)?;
+    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let client = path_id(&client, ClientId::parse)?;
+    enable_application(&app, &id, &client, &administrator.actor(), &incoming.caller).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -28,7 +28,7 @@ pub(crate) async fn disable_account(
     let mut tx = app.db.begin().await?;
     let account = existing(&mut tx, id).await?;
     if !accounts::disable_account(&mut tx, id, now).await? {
-        return Err(Failure::denied(ErrorCode::Conflict, "already_disabled"));
+        return Err(Failure::explained(ErrorCode::Conflict, "it is disabled already"));
     }
     let entry = Entry::done("account.disable")
         .merchant(&account.merchant_id)
@@ -55,7 +55,7 @@ pub(crate) async fn enable_account(
     let mut tx = app.db.begin().await?;
     let account = existing(&mut tx, id).await?;
     if !accounts::enable_account(&mut tx, id).await? {
-        return Err(Failure::denied(ErrorCode::Conflict, "not_disabled"));
+        return Err(Failure::explained(ErrorCode::Conflict, "it is not disabled, or it is erased"));
     }
     let entry = Entry::done("account.enable")
         .merchant(&account.merchant_id)

@@ -2,7 +2,7 @@
 
 use super::asked::{Begun, Query, begin, created, next_of, path_id};
 use super::authorize::{Realm, authorize};
-use super::{disable_merchant, end_merchant_sessions};
+use super::{disable_merchant, enable_merchant, end_merchant_sessions};
 use crate::app::App;
 use crate::http::answer::{json, version_to_change, versioned};
 use crate::http::error::ApiError;
@@ -10,8 +10,8 @@ use crate::http::incoming::Incoming;
 use crate::http::operation::Act;
 use crate::http::path::Path;
 use crate::merchants::{
-    Merchant, MerchantSettings, NewMerchant, Service, change_merchant, change_services, create_merchant_in,
-    find_merchant, find_merchants, find_services,
+    Merchant, MerchantLimits, MerchantSettings, NewMerchant, Service, change_limits, change_merchant,
+    change_services, create_merchant_in, find_limits, find_merchant, find_merchants, find_services,
 };
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -67,11 +67,12 @@ pub(super) struct MadeMerchant {
     merchant: Merchant,
 }
 
-/// A merchant with its services.
+/// A merchant with its services and limits.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct WholeMerchant {
     merchant: Merchant,
     services: Vec<Service>,
+    limits: MerchantLimits,
 }
 
 /// How many accounts had something to end.
@@ -111,8 +112,9 @@ async fn whole(app: &App, id: &MerchantId) -> Result<Response, ApiError> {
     let mut tx = app.db.read().await?;
     let merchant = find_merchant(&mut tx, id).await?.ok_or(ApiError::new(ErrorCode::NotFound))?;
     let services = find_services(&mut tx, id).await?;
+    let limits = find_limits(&mut tx, id).await?;
     let version = merchant.version;
-    Ok(versioned(json(StatusCode::OK, &WholeMerchant { merchant, services }), version))
+    Ok(versioned(json(StatusCode::OK, &WholeMerchant { merchant, services, limits }), version))
 }
 
 /// `GET /merchants/{merchant}`
@@ -167,6 +169,32 @@ pub(super) async fn disable(
     let administrator = authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
     disable_merchant(&app, &id, &administrator.actor(), &incoming.caller).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /merchants/{merchant}/enable` → `204`
+pub(super) async fn enable(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    incoming: Incoming,
+) -> Result<StatusCode, ApiError> {
+    let id = path_id(&id, MerchantId::parse)?;
+    let administrator = authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
+    enable_merchant(&app, &id, &administrator.actor(), &incoming.caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `PUT /merchants/{merchant}/limits {accounts?, keys?, applications?}`: no merchant sets its own.
+pub(super) async fn limits(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    incoming: Incoming,
+) -> Result<Response, ApiError> {
+    let id = path_id(&id, MerchantId::parse)?;
+    let administrator = authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
+    let version = version_to_change(&incoming)?;
+    let limits: MerchantLimits = incoming.read()?;
+    change_limits(&app, &id, &limits, version, &administrator.actor(), &incoming.caller).await?;
+    whole(&app, &id).await
 }
 
 /// `DELETE /merchants/{merchant}/sessions`: every session of every account ends.

@@ -22,7 +22,7 @@ mod written_down;
 pub(crate) use disable_account::{
     disable_account, enable_account, end_account_sessions, reset_account_failures,
 };
-pub(crate) use disable_merchant::disable_merchant;
+pub(crate) use disable_merchant::{disable_merchant, enable_merchant};
 pub(crate) use end_merchant_sessions::end_merchant_sessions;
 pub(crate) use erase_account::erase_account;
 pub(crate) use export_account::export_account;

@@ -9,8 +9,9 @@ use crate::applications::Application;
 use crate::http::operation::Access::{Merchant, Platform};
 use crate::http::operation::Act::{Read, Write};
 use crate::http::operation::{Operation, Parameter, delete, get, post, put};
+use crate::merchants::MerchantLimits;
 use crate::permissions::{AccountRights, Role};
-use margrave_shared::error::ErrorCode::Conflict;
+use margrave_shared::error::ErrorCode::{Conflict, LimitReached};
 
 const PAGE: &[Parameter] =
     &[("after", "string", "`next` of the page before."), ("limit", "integer", "How many; by default 50.")];
@@ -66,8 +67,20 @@ pub(crate) fn operations() -> Vec<Operation> {
             .versioned()
             .tagged()
             .answers::<merchant::WholeMerchant>(200),
+        put("/merchants/{merchant}/limits", "changeLimits", merchant::limits)
+            .says("Say how much a merchant may have. What it has already stays.")
+            .needs(Platform(Write))
+            .takes::<MerchantLimits>()
+            .versioned()
+            .tagged()
+            .answers::<merchant::WholeMerchant>(200),
         post("/merchants/{merchant}/disable", "disableMerchant", merchant::disable)
             .says("Disable a merchant and revoke its keys.")
+            .needs(Platform(Write))
+            .refuses(&[Conflict])
+            .answers_as(204, ""),
+        post("/merchants/{merchant}/enable", "enableMerchant", merchant::enable)
+            .says("Open a disabled merchant. Its keys stay revoked.")
             .needs(Platform(Write))
             .refuses(&[Conflict])
             .answers_as(204, ""),
@@ -87,6 +100,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .takes::<key::KeyBody>()
             .repeatable()
             .tagged()
+            .refuses(&[LimitReached])
             .answers::<key::ShownKey>(201),
         post("/merchants/{merchant}/keys/{key}/rotate", "rotateKey", key::rotate)
             .says("Make a successor of a key; the old one lives for another day.")
@@ -140,6 +154,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .takes::<application::ApplicationBody>()
             .repeatable()
             .tagged()
+            .refuses(&[LimitReached])
             .answers::<Application>(201),
         get("/merchants/{merchant}/applications/{application}", "showApplication", application::show)
             .says("Show an application.")
@@ -157,6 +172,11 @@ pub(crate) fn operations() -> Vec<Operation> {
             .says("Let nobody log in with an application any more.")
             .needs(Merchant(Write))
             .refuses(&[Conflict])
+            .answers_as(204, ""),
+        post("/merchants/{merchant}/applications/{application}/enable", "enableApplication", application::enable)
+            .says("Open a disabled application.")
+            .needs(Merchant(Write))
+            .refuses(&[Conflict, LimitReached])
             .answers_as(204, ""),
         // Accounts.
         get("/merchants/{merchant}/accounts", "listAccounts", account::list)

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::merchants::find_merchant;
+use crate::merchants::{Limited, check_limit, find_merchant};
 use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{ClientId, MerchantId};
@@ -70,7 +70,7 @@ fn check_name(name: &str) -> Result<&str, Failure> {
 /// Registers a first-party application of a merchant.
 ///
 /// # Errors
-/// `not_found` for an unknown or disabled merchant, `invalid_field` for a name that is none.
+/// `not_found` for an unknown or disabled merchant, `invalid_field` for a name that is none, `limit_reached`.
 pub(crate) async fn create_application(
     app: &App,
     tx: &mut Tx,
@@ -84,6 +84,7 @@ pub(crate) async fn create_application(
     let name = check_name(name)?.to_owned();
     let merchant = find_merchant(tx, merchant_id).await?.filter(|m| m.disabled_at.is_none());
     let merchant = merchant.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_merchant"))?;
+    check_limit(tx, merchant_id, Limited::Applications, now).await?;
     let application = Application {
         id: ClientId::from_random(app.entropy.bytes()),
         merchant_id: merchant.id,
@@ -167,9 +168,33 @@ pub(crate) async fn disable_application(
     let mut tx = app.db.begin().await?;
     let application = of_merchant(&mut tx, merchant_id, id).await?;
     if !store::update_disabled(&mut tx, id, app.clock.now()).await? {
-        return Err(Failure::denied(ErrorCode::Conflict, "already_disabled"));
+        return Err(Failure::explained(ErrorCode::Conflict, "it is disabled already"));
     }
     write(app, &mut tx, "application.disable", &application, actor, caller).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Opens a disabled application.
+///
+/// # Errors
+/// `not_found` where it is not this merchant's, `conflict` where it is not disabled, `limit_reached`.
+pub(crate) async fn enable_application(
+    app: &App,
+    merchant_id: &MerchantId,
+    id: &ClientId,
+    actor: &str,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let mut tx = app.db.begin().await?;
+    let application = of_merchant(&mut tx, merchant_id, id).await?;
+    let not_disabled = || Failure::explained(ErrorCode::Conflict, "it is not disabled");
+    application.disabled_at.ok_or_else(not_disabled)?;
+    check_limit(&mut tx, merchant_id, Limited::Applications, app.clock.now()).await?;
+    // Of two at once, where nothing is limited.
+    if !store::update_enabled(&mut tx, id).await? {
+        return Err(not_disabled());
+    }
+    write(app, &mut tx, "application.enable", &application, actor, caller).await?;
     Ok(tx.commit().await?)
 }
 

@@ -16,9 +16,11 @@ const UPDATE: &str =
     "UPDATE applications SET name = $2, class = $3, version = version + 1 WHERE id = $1 AND version = $4";
 const DISABLE: &str = "UPDATE applications SET disabled_at = $2, version = version + 1
     WHERE id = $1 AND disabled_at IS NULL";
+const ENABLE: &str = "UPDATE applications SET disabled_at = NULL, version = version + 1
+    WHERE id = $1 AND disabled_at IS NOT NULL";
 
 #[cfg(test)]
-const ALL: &[&str] = &[INSERT, FIND, FIND_ALL, UPDATE, DISABLE];
+const ALL: &[&str] = &[INSERT, FIND, FIND_ALL, UPDATE, DISABLE, ENABLE];
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -115,6 +117,15 @@ pub(super) async fn update_disabled(tx: &mut Tx, id: &ClientId, now: UnixMs) -> 
     on_tx!(tx, c => sqlx::query(DISABLE)
         .bind(id.as_str())
         .bind(now.0)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+/// Marks an application enabled; gives whether it was not.
+pub(super) async fn update_enabled(tx: &mut Tx, id: &ClientId) -> Result<bool, StorageError> {
+    on_tx!(tx, c => sqlx::query(ENABLE)
+        .bind(id.as_str())
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))

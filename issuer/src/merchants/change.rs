@@ -1,7 +1,7 @@
 //! Changing merchants.
 
 use super::create::{check_name, check_services};
-use super::{Merchant, MerchantSettings, Service, find_merchant, store};
+use super::{Merchant, MerchantLimits, MerchantSettings, Service, find_merchant, store};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -83,4 +83,27 @@ pub(crate) async fn change_services(
     let merchant = existing(&mut tx, id).await?;
     tx.commit().await?;
     Ok(merchant)
+}
+
+/// Changes how much a merchant may have. What it has already stays.
+///
+/// # Errors
+/// `not_found`, `precondition_failed` where the merchant is of another version.
+pub(crate) async fn change_limits(
+    app: &App,
+    id: &MerchantId,
+    limits: &MerchantLimits,
+    version: i64,
+    actor: &str,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    existing(&mut tx, id).await?;
+    if !store::update_limits(&mut tx, id, limits, version).await? {
+        return Err(changed());
+    }
+    let entry = Entry::done("merchant.change_limits").merchant(id).actor(actor);
+    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    Ok(tx.commit().await?)
 }

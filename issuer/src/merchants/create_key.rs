@@ -1,7 +1,7 @@
 //! Making a merchant key: its secret is shown once and stored as a hash.
 
 use super::store::{self, KeyToInsert};
-use super::{IssuedKey, check_platform, find_merchant};
+use super::{IssuedKey, Limited, check_limit, check_platform, find_merchant};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -31,7 +31,7 @@ const LONGEST_MS: i64 = 10 * 366 * 86_400_000;
 ///
 /// # Errors
 /// `not_found` for an unknown or disabled merchant; `invalid_field` for no permissions, an expiry that has passed,
-/// or permissions that no key, or no key of this merchant, may hold.
+/// or permissions that no key, or no key of this merchant, may hold; `limit_reached`.
 pub(crate) async fn create_key(
     app: &App,
     merchant_id: &MerchantId,
@@ -72,6 +72,7 @@ pub(crate) async fn create_key_in(
         return invalid("`security` is had through factors only");
     }
     check_platform(merchant.platform_at.is_some(), &new.permissions)?;
+    check_limit(tx, merchant_id, Limited::Keys, now).await?;
     let issued = insert(app, tx, merchant_id, new, None, now).await?;
     let entry = Entry::done("key.create")
         .merchant(merchant_id)
