@@ -39,6 +39,7 @@ mod login_limits;
 mod merchant_key;
 mod observability;
 mod operators_mistakes;
+mod operators_shell;
 mod origin_modules;
 mod push;
 mod refresh;

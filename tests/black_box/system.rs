@@ -208,6 +208,13 @@ impl System {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// What is said of a command that is refused.
+    pub(crate) async fn refused_command(&self, arguments: &[&str]) -> String {
+        let output = self.margrave().args(arguments).output().await.unwrap();
+        assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// One more issuer process on the same database; gives its URL. Dropped, it is killed.
     pub(crate) async fn another_issuer(&self, settings: &[(&str, &str)]) -> (Child, String) {
         let listen = free_address();

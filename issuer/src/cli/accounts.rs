@@ -1,10 +1,10 @@
 //! `margrave accounts`
 
 use super::merchants::merchant_id;
-use super::{CommandError, Output};
+use super::{CommandError, Output, operator, read_json};
 use crate::accounts::{
-    Imported, ImportedAccount, NewAccount, Unused, create_account, end_import, find_by_login,
-    forget_account_devices, import_account,
+    Account, Filter, Imported, ImportedAccount, NewAccount, Unused, create_account, end_import, find_account,
+    find_by_login, find_by_merchant, forget_account_devices, import_account,
 };
 use crate::admin::{
     disable_account, enable_account, end_account_sessions, erase_account, export_account,
@@ -12,8 +12,9 @@ use crate::admin::{
 };
 use crate::app::App;
 use crate::http::context::Caller;
+use crate::permissions::{change_rights, find_rights};
 use clap::Subcommand;
-use margrave_shared::id::AccountId;
+use margrave_shared::id::{AccountId, MerchantId};
 use margrave_shared::login::Login;
 use margrave_shared::secret::SecretText;
 use serde_json::json;
@@ -49,6 +50,29 @@ pub(super) enum Command {
     Find {
         /// Username or X-address.
         login: String,
+    },
+    /// List a merchant's accounts.
+    List {
+        /// The merchant's id.
+        merchant: String,
+        /// Those who have this role.
+        #[arg(long)]
+        role: Option<String>,
+        /// Those that are disabled.
+        #[arg(long)]
+        disabled: bool,
+    },
+    /// Show an account's roles, permissions and session settings, as JSON.
+    Rights {
+        /// The account's id.
+        account: String,
+    },
+    /// Change them. Where it may do more or less than before, its tokens end.
+    SetRights {
+        /// The account's id.
+        account: String,
+        /// A file with what `rights` prints; `-` is standard input.
+        file: PathBuf,
     },
     /// Disable an account and end everything it has.
     Disable {
@@ -126,9 +150,25 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
             let account = find_by_login(&mut tx, &Login::parse(login)).await?;
             let account =
                 account.ok_or_else(|| CommandError::Text(format!("nobody has the login {login}")))?;
-            let state = if account.disabled_at.is_some() { "disabled" } else { "active" };
-            let text = format!("{}  {}  {}  {state}", account.id, account.username, account.x_address);
-            output.print(&text, &json!({ "account": account }));
+            output.print(&line(&account), &json!({ "account": account }));
+        }
+        Command::List { merchant, role, disabled } => {
+            let filter =
+                Filter { disabled: disabled.then_some(true), role: role.clone(), ..Filter::default() };
+            list(app, &merchant_id(merchant)?, &filter, output).await?;
+        }
+        Command::Rights { account } => {
+            let account = existing(app, &account_id(account)?).await?;
+            let rights = find_rights(&mut app.db.read().await?, &account).await?;
+            println!("{:#}", json!(rights));
+        }
+        Command::SetRights { account, file } => {
+            let account = existing(app, &account_id(account)?).await?;
+            let rights = read_json(file)?;
+            let scope = operator::scope();
+            let giver = operator::giver(app, &account.merchant_id, &scope).await?;
+            change_rights(app, &account.id, &rights, account.version, giver, &caller).await?;
+            output.print("changed", &json!({ "changed": account.id }));
         }
         Command::Disable { account } => {
             disable_account(app, &account_id(account)?, "operator", &caller).await?;
@@ -160,6 +200,31 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         }
     }
     Ok(())
+}
+
+fn line(account: &Account) -> String {
+    let state = if account.disabled_at.is_some() { "disabled" } else { "active" };
+    format!("{}  {}  {}  {state}", account.id, account.username, account.x_address)
+}
+
+async fn existing(app: &App, id: &AccountId) -> Result<Account, CommandError> {
+    let found = find_account(&mut app.db.read().await?, id).await?;
+    found.ok_or_else(|| CommandError::Text(format!("there is no account {id}")))
+}
+
+/// Page by page: there may be millions.
+async fn list(app: &App, merchant: &MerchantId, filter: &Filter, output: Output) -> Result<(), CommandError> {
+    let mut after = String::new();
+    loop {
+        let mut tx = app.db.read().await?;
+        let page = find_by_merchant(&mut tx, merchant, filter, &after, 200).await?;
+        drop(tx);
+        for account in &page {
+            output.print(&line(account), &json!(account));
+        }
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.id.to_string();
+    }
 }
 
 /// How many lines are told of by their numbers.

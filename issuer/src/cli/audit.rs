@@ -1,11 +1,12 @@
 //! `margrave audit`
 
+use super::merchants::merchant_id;
 use super::{CommandError, Output};
 use crate::accounts::find_audit_key;
 use crate::app::App;
-use crate::audit::{Entry, Exported, Verified, seal_some, verify_chain};
+use crate::audit::{Entry, Exported, Filter, Verified, find_entries, seal_some, verify_chain};
 use crate::http::context::Caller;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use margrave_shared::audit::{Head, Witness};
 use serde_json::json;
 use std::io::Write as _;
@@ -18,6 +19,8 @@ pub(super) enum Command {
         #[arg(long)]
         head: Option<String>,
     },
+    /// Look for entries, the newest first.
+    Search(Search),
     /// Print the end of the chain, to be kept elsewhere.
     Head,
     /// Write every entry as a line of JSON.
@@ -26,6 +29,64 @@ pub(super) enum Command {
         #[arg(long)]
         personal: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Search {
+    /// Within this merchant.
+    #[arg(long)]
+    merchant: Option<String>,
+    /// What was done or tried, as `account.disable`.
+    #[arg(long)]
+    act: Option<String>,
+    /// `done` or `refused`.
+    #[arg(long)]
+    outcome: Option<String>,
+    /// Why it was refused.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Who did it, as `account:ID`, `key:ID` or `operator`.
+    #[arg(long)]
+    actor: Option<String>,
+    /// To whom or what, as `account:ID`.
+    #[arg(long)]
+    subject: Option<String>,
+    /// The request's id, as an answer names it.
+    #[arg(long)]
+    request_id: Option<String>,
+    /// Not before, in Unix milliseconds.
+    #[arg(long)]
+    since: Option<i64>,
+    /// Before, in Unix milliseconds.
+    #[arg(long)]
+    until: Option<i64>,
+    /// How many.
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+}
+
+async fn search(app: &App, wanted: &Search, output: Output) -> Result<(), CommandError> {
+    let filter = Filter {
+        merchant: wanted.merchant.as_deref().map(merchant_id).transpose()?,
+        act: wanted.act.clone(),
+        outcome: wanted.outcome.clone(),
+        reason: wanted.reason.clone(),
+        actor: wanted.actor.clone(),
+        subject: wanted.subject.clone(),
+        request_id: wanted.request_id.clone(),
+        since: wanted.since,
+        until: wanted.until,
+        after: None,
+    };
+    let entries = find_entries(&mut app.db.read().await?, &filter, i64::from(wanted.limit)).await?;
+    for entry in &entries {
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let (actor, subject, reason) =
+            (or_none(&entry.actor), or_none(&entry.subject), or_none(&entry.reason));
+        let text = format!("{}  {}  {}  {actor}  {subject}  {reason}", entry.at, entry.act, entry.outcome);
+        output.print(&text, &json!(entry));
+    }
+    Ok(())
 }
 
 pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<(), CommandError> {
@@ -40,6 +101,7 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
             };
             verify(app, witness, output).await
         }
+        Command::Search(wanted) => search(app, wanted, output).await,
         Command::Head => {
             seal_some(app).await?;
             let verified = verify_chain(app, None).await?;

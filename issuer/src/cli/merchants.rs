@@ -1,18 +1,21 @@
 //! `margrave merchants`
 
 use super::admin::read_services;
-use super::{CommandError, Output};
-use crate::admin::{disable_merchant, end_merchant_sessions};
+use super::operator::{self, ACTOR};
+use super::{CommandError, Output, read_json};
+use crate::admin::{disable_merchant, enable_merchant, end_merchant_sessions};
 use crate::app::App;
 use crate::http::context::Caller;
 use crate::merchants::{
-    MerchantSettings, NewKey, NewMerchant, create_key, create_merchant, find_keys, find_merchants,
+    Merchant, MerchantLimits, MerchantSettings, NewKey, NewMerchant, change_limits, change_merchant,
+    create_key, create_merchant, find_keys, find_limits, find_merchant, find_merchants, find_services,
     revoke_key, rotate_key,
 };
 use clap::Subcommand;
 use margrave_shared::id::{KeyId, MerchantId};
 use margrave_shared::permission::parse_scope;
 use serde_json::json;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -26,8 +29,39 @@ pub(super) enum Command {
     },
     /// List the merchants.
     List,
+    /// Show a merchant, its settings, services and limits, as JSON.
+    Show {
+        /// The merchant's id.
+        merchant: String,
+    },
+    /// Change a merchant's settings: the limits of its sessions, its factor policy.
+    ChangeSettings {
+        /// The merchant's id.
+        merchant: String,
+        /// A file with what `show` prints as `settings`; `-` is standard input.
+        file: PathBuf,
+    },
+    /// Say how much a merchant may have. What is not named is not limited.
+    SetLimits {
+        /// The merchant's id.
+        merchant: String,
+        /// How many accounts.
+        #[arg(long)]
+        accounts: Option<u32>,
+        /// How many keys.
+        #[arg(long)]
+        keys: Option<u32>,
+        /// How many applications.
+        #[arg(long)]
+        applications: Option<u32>,
+    },
     /// Disable a merchant and revoke its keys.
     Disable {
+        /// The merchant's id.
+        merchant: String,
+    },
+    /// Open a disabled merchant. Its keys stay revoked.
+    Enable {
         /// The merchant's id.
         merchant: String,
     },
@@ -76,9 +110,23 @@ fn key_id(text: &str) -> Result<KeyId, CommandError> {
     KeyId::parse(text).map_err(|error| CommandError::Text(format!("{text}: {error}")))
 }
 
+async fn existing(app: &App, id: &MerchantId) -> Result<Merchant, CommandError> {
+    let found = find_merchant(&mut app.db.read().await?, id).await?;
+    found.ok_or_else(|| CommandError::Text(format!("there is no merchant {id}")))
+}
+
+async fn print_whole(app: &App, id: &MerchantId) -> Result<(), CommandError> {
+    let merchant = existing(app, id).await?;
+    let mut tx = app.db.read().await?;
+    let (services, limits) = (find_services(&mut tx, id).await?, find_limits(&mut tx, id).await?);
+    let whole = json!({ "merchant": merchant, "services": services, "limits": limits });
+    println!("{whole:#}");
+    Ok(())
+}
+
 pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<(), CommandError> {
     let caller = Caller::operator();
-    let actor = "operator";
+    let actor = ACTOR;
     match command {
         Command::Create { name, service } => {
             let new = NewMerchant {
@@ -93,8 +141,32 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         Command::List => {
             let mut tx = app.db.read().await?;
             let merchants = find_merchants(&mut tx, None, "", 1000).await?;
-            let lines: Vec<_> = merchants.iter().map(|m| format!("{}  {}", m.id, m.name)).collect();
+            let line = |merchant: &Merchant| {
+                let state = if merchant.disabled_at.is_some() { "disabled" } else { "active" };
+                format!("{}  {state}  {}", merchant.id, merchant.name)
+            };
+            let lines: Vec<_> = merchants.iter().map(line).collect();
             output.print(&lines.join("\n"), &json!({ "merchants": merchants }));
+        }
+        Command::Show { merchant } => print_whole(app, &merchant_id(merchant)?).await?,
+        Command::ChangeSettings { merchant, file } => {
+            let id = merchant_id(merchant)?;
+            let settings = read_json(file)?;
+            let Merchant { name, version, .. } = existing(app, &id).await?;
+            let by = (actor, &operator::scope());
+            change_merchant(app, &id, &name, &settings, version, by, &caller).await?;
+            print_whole(app, &id).await?;
+        }
+        Command::SetLimits { merchant, accounts, keys, applications } => {
+            let id = merchant_id(merchant)?;
+            let limits = MerchantLimits { accounts: *accounts, keys: *keys, applications: *applications };
+            let version = existing(app, &id).await?.version;
+            change_limits(app, &id, &limits, version, actor, &caller).await?;
+            print_whole(app, &id).await?;
+        }
+        Command::Enable { merchant } => {
+            enable_merchant(app, &merchant_id(merchant)?, actor, &caller).await?;
+            output.print("enabled", &json!({ "enabled": merchant }));
         }
         Command::Disable { merchant } => {
             disable_merchant(app, &merchant_id(merchant)?, actor, &caller).await?;

@@ -10,6 +10,8 @@ mod edges;
 mod keys;
 mod listener;
 mod merchants;
+mod operator;
+mod roles;
 mod serve;
 
 use crate::app::App;
@@ -20,7 +22,8 @@ use crate::router::openapi_document;
 use crate::storage::{Db, StorageError, migrate};
 use crate::telemetry;
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The issuer of Margrave.
@@ -63,6 +66,9 @@ enum Command {
     /// Merchants and their keys.
     #[command(subcommand)]
     Merchants(merchants::Command),
+    /// Roles of a merchant.
+    #[command(subcommand)]
+    Roles(roles::Command),
     /// Applications of a merchant.
     #[command(subcommand)]
     Applications(applications::Command),
@@ -153,6 +159,7 @@ async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
         Command::Restore { file } => backup::restore_from(&config, file, output).await,
         Command::Admin(command) => admin::run(command, &build(&config).await?, output).await,
         Command::Merchants(command) => merchants::run(command, &build(&config).await?, output).await,
+        Command::Roles(command) => roles::run(command, &build(&config).await?, output).await,
         Command::Applications(command) => applications::run(command, &build(&config).await?, output).await,
         Command::Accounts(command) => accounts::run(command, &build(&config).await?, output).await,
         Command::Keys(command) => keys::run(command, &config, &build(&config).await?, output).await,
@@ -203,6 +210,25 @@ impl Output {
         } else {
             println!("{text}");
         }
+    }
+}
+
+/// Reads JSON from a file, or from standard input where that is `-`. What is not known is told: it is misspelt.
+fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, CommandError> {
+    let fail = |why: String| CommandError::Text(format!("{}: {why}", file.display()));
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin().lock())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    let text = text.map_err(|error| fail(error.to_string()))?;
+    let mut unknown = None;
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
+    let read = serde_ignored::deserialize(&mut deserializer, |path| unknown = Some(path.to_string()));
+    match (read, unknown) {
+        (Ok(read), None) => Ok(read),
+        (Ok(_), Some(path)) => Err(fail(format!("`{path}` is not known"))),
+        (Err(error), _) => Err(fail(error.to_string())),
     }
 }
 
