@@ -6,6 +6,7 @@ use crate::audit::count_unsealed;
 use crate::clock::Stopwatch;
 use crate::edges::find_edges;
 use crate::failure::Failure;
+use crate::merchants::find_last_reset;
 use crate::revocations::store::find_head;
 use axum::Router;
 use axum::extract::State;
@@ -13,6 +14,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use margrave_shared::limiter::rule::Outcome;
+use margrave_shared::time::UnixMs;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
@@ -64,19 +66,12 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     describe_counter!("margrave_endings_total", "Endings' answers, by whether every edge had them.");
     describe_gauge!("margrave_audit_unsealed", "Audit entries that are not sealed yet.");
     describe_gauge!("margrave_audit_unsealed_seconds", "How long the oldest of them has been waiting.");
-    describe_counter!(
-        "margrave_admin_resets_total",
-        "How often `margrave admin reset` was used, as the audit says."
+    describe_gauge!(
+        "margrave_admin_reset_timestamp_seconds",
+        "When `margrave admin reset` was last used, in Unix seconds; 0 where it never was."
     );
-    // There from the beginning, or the first one would be no increase.
-    counter!("margrave_admin_resets_total").increment(0);
     describe_gauge!("margrave_signing_ready", "Whether there is a key that signs.");
     Ok(handle)
-}
-
-/// Somebody with a shell has used the break-glass.
-pub(crate) fn admin_resets(count: u64) {
-    counter!("margrave_admin_resets_total").increment(count);
 }
 
 /// A request was answered.
@@ -146,6 +141,8 @@ async fn sample(app: &App) -> Result<(), Failure> {
             gauge!("margrave_feed_behind", "edge" => edge.name.clone()).set(behind as f64);
         }
     }
+    let reset_at = find_last_reset(&mut tx).await?.map_or(0, UnixMs::seconds);
+    gauge!("margrave_admin_reset_timestamp_seconds").set(reset_at as f64);
     let (unsealed, oldest) = count_unsealed(&mut tx).await?;
     gauge!("margrave_audit_unsealed").set(unsealed as f64);
     let waiting_ms = oldest.map_or(0, |at| (app.clock.now().0 - at).max(0));

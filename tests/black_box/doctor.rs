@@ -57,6 +57,13 @@ async fn the_doctor_names_what_is_wrong_and_the_mend() {
         assert!(!well && verdict == "problem" && said.contains(mend), "{environment:?}: {answer}");
         assert!(!answer.to_string().contains("hunter2"), "a password is not printed");
     }
+    // What is new and was never started is well, and asking makes nothing.
+    let new = [("MARGRAVE_DATABASE_URL", empty.as_str())];
+    system.command_with(&["migrate"], &new).await;
+    for _ in 0..2 {
+        let (well, answer) = doctor(&system, &new).await;
+        assert!(well && check(&answer, "keys") == ("ok", ""), "{answer}");
+    }
     std::fs::remove_dir_all(folder).unwrap();
 
     // A change of the master key that is on its way, from either end of it.

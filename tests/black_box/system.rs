@@ -232,6 +232,11 @@ impl System {
         panic!("the second issuer does not get ready");
     }
 
+    /// What the issuer writes.
+    pub(crate) fn issuer_log(&self) -> PathBuf {
+        self.state.join("issuer.log")
+    }
+
     /// The edge's part of the state folder.
     pub(crate) fn edge_folder(&self) -> PathBuf {
         self.state.join("edge")

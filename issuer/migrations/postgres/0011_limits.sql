@@ -1,2 +1,4 @@
 -- How much a merchant may have, as JSON: what its operator lets it.
 ALTER TABLE merchants ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';
+-- When somebody with a shell last made themselves an administrator of it.
+ALTER TABLE merchants ADD COLUMN reset_at BIGINT;

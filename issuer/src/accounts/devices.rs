@@ -33,9 +33,7 @@ pub(crate) async fn forget_account_devices(
     let entry = Entry::done("account.forget_devices")
         .merchant(&account.merchant_id)
         .actor(actor)
-        .subject(format!("account:{id}"))
-        // Of an operator's request nothing is kept under the account's key.
-        .person(account.person().filter(|_| actor == format!("account:{id}")));
+        .subject(format!("account:{id}"));
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     tx.commit().await?;
     Ok(account)

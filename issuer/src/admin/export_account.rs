@@ -37,7 +37,7 @@ pub(crate) async fn export_account(
     let mut entries = Vec::new();
     let each = |line: &Exported| {
         if line.is_about(id, &all_sessions) {
-            entries.push(json!(line.of_one_alone(id)));
+            entries.push(json!(line.of_one_alone(id, &all_sessions)));
         }
         true
     };
@@ -56,6 +56,7 @@ mod tests {
     use crate::storage::Db;
     use crate::storage::testing::on_both_databases;
     use crate::testing::{PASSWORD, World};
+    use margrave_shared::id::RequestId;
     use margrave_shared::login::Login;
     use margrave_shared::secret::SecretText;
     use margrave_shared::wire::credentials::CredentialsRequest;
@@ -88,7 +89,13 @@ mod tests {
         verify_credentials(app, &request, &stranger).await.unwrap_err();
         let session = world.session_of(&world.log_in("alice").await.unwrap()).await;
         let by_bob = format!("account:{}", bob.id);
-        end_session(app, &alice.id, &session.sid, &by_bob, &operator).await.unwrap();
+        let at_his_desk = Caller {
+            address: Some("198.51.100.2".parse().unwrap()),
+            request_id: Some(RequestId::from_random([7; 16])),
+            ..Caller::default()
+        };
+        at_his_desk.person.set(bob.person().unwrap()).unwrap();
+        end_session(app, &alice.id, &session.sid, &by_bob, &at_his_desk).await.unwrap();
         let looked = Entry::done("admin.read")
             .actor(&by_bob)
             .subject(format!("/admin/v1/accounts/{}/sessions", alice.id));
@@ -97,6 +104,10 @@ mod tests {
             .actor(format!("account:{}", alice.id))
             .subject(format!("/admin/v1/accounts/{}", bob.id));
         app.audit.write_alone(&app.db, by_alice, &operator, app.clock.now(), [8; 16]).await.unwrap();
+        // And what she does to another's session.
+        let his =
+            Entry::done("session.end").actor(format!("account:{}", alice.id)).subject("session:his-session");
+        app.audit.write_alone(&app.db, his, &operator, app.clock.now(), [7; 16]).await.unwrap();
         let whole = export_account(app, &alice.id, "operator", &operator).await.unwrap();
         let text = whole.to_string();
         assert_eq!(whole["account"]["username"], "Alice");
@@ -114,7 +125,13 @@ mod tests {
             "session.end",
             "session.open",
         ];
-        assert_eq!((acts, entries.len()), (expected.into(), 11), "{text}");
+        assert_eq!((acts, entries.len()), (expected.into(), 12), "{text}");
+        for entry in entries.iter().filter(|entry| entry["actor"] == "account:another") {
+            for member in ["address_tag", "request_id", "person", "sealed_personal"] {
+                assert!(entry[member].is_null(), "{member} of {entry}");
+            }
+        }
+        assert!(text.contains("session:another") && !text.contains("his-session"));
         assert!(text.contains("198.51.100.1"));
         assert!(!text.contains("198.51.100.2") && !text.contains("198.51.100.3"));
         assert_eq!(text.matches("account:another").count(), 2);

@@ -53,13 +53,18 @@ impl Chain {
         }
     }
 
-    /// The head, where it is this issuer's, its row is there, and so is what this process has seen before. Going on from any other
-    /// would cover up what was done.
+    /// The head, where it is this issuer's, its row is there, and so is what this process had seen before it read it. Going on from any
+    /// other would cover up what was done.
     ///
     /// # Errors
     /// [`Failure::Internal`] where it is not; the database's.
-    pub(super) async fn check(&self, tx: &mut Tx, signed: &SignedHead) -> Result<Head, Failure> {
-        self.look(tx, signed).await.map(|(head, _)| head)
+    pub(super) async fn check(
+        &self,
+        tx: &mut Tx,
+        signed: &SignedHead,
+        last: Option<Head>,
+    ) -> Result<Head, Failure> {
+        self.look(tx, signed, last).await.map(|(head, _)| head)
     }
 
     /// The same for whoever has locked the head: then nothing has a number beyond it either, which would be in the way of the next.
@@ -67,19 +72,25 @@ impl Chain {
     /// # Errors
     /// As [`Chain::check`].
     pub(super) async fn check_locked(&self, tx: &mut Tx, signed: &SignedHead) -> Result<Head, Failure> {
-        let (head, highest) = self.look(tx, signed).await?;
+        // Whoever has it locked reads no older one than this process has seen committed.
+        let (head, highest) = self.look(tx, signed, self.last()).await?;
         if highest > head.seq { Err(Failure::Internal(OTHER)) } else { Ok(head) }
     }
 
     /// The head, checked, and the highest number that was there a moment later.
-    async fn look(&self, tx: &mut Tx, signed: &SignedHead) -> Result<(Head, i64), Failure> {
+    async fn look(
+        &self,
+        tx: &mut Tx,
+        signed: &SignedHead,
+        last: Option<Head>,
+    ) -> Result<(Head, i64), Failure> {
         // What this process has signed itself need not be checked again.
         let is_own = *lock(&self.own) == Some(*signed);
         if !is_own && !signed.is_signed_by(&self.key.verifying_key()) {
             return Err(Failure::Internal(FOREIGN));
         }
         let head = signed.head;
-        let last = self.last().unwrap_or(head);
+        let last = last.unwrap_or(head);
         if last.seq > head.seq {
             return Err(Failure::Internal(OTHER));
         }

@@ -5,6 +5,7 @@ use margrave_shared::audit::{AuditRow, Head, Link, SignedHead};
 use margrave_shared::time::UnixMs;
 use sqlx::QueryBuilder;
 
+const HAS_ENTRIES: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM audit LIMIT 1) AS counted";
 const COLUMNS: &str = "id, at, act, outcome, reason, merchant_id, actor, subject, address_tag, request_id, person, personal, seq, hash";
 
 const START: &str = "INSERT INTO audit_head (id, seq, hash, at, signature)
@@ -108,6 +109,12 @@ pub(super) async fn start(tx: &mut Tx, first: &SignedHead) -> Result<(), Storage
         .execute(c)
         .await
         .map(|_| ()))
+}
+
+/// Whether there is any entry.
+pub(crate) async fn has_entries(tx: &mut Tx) -> Result<bool, StorageError> {
+    let count: i64 = on_tx!(tx, c => sqlx::query_scalar(HAS_ENTRIES).fetch_one(c).await)?;
+    Ok(count > 0)
 }
 
 /// Locks the head, and gives it.

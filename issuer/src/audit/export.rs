@@ -1,5 +1,6 @@
 //! The audit as JSON lines: in the order of the chain, then what is not sealed yet.
 
+use super::account_in;
 use super::chain_store::{self, Stored};
 use super::personal::Personal;
 use crate::app::App;
@@ -39,9 +40,8 @@ impl Exported {
     pub(crate) fn is_about(&self, account: &AccountId, sessions: &BTreeSet<SessionId>) -> bool {
         let is_named = |text: &str| account_in(text) == Some(account.as_str());
         let is_subject = |text: &str| {
-            let session = text.strip_prefix("session:").and_then(|sid| SessionId::parse(sid).ok());
             is_named(text)
-                || session.is_some_and(|sid| sessions.contains(&sid))
+                || session_in(text).is_some_and(|sid| sessions.contains(&sid))
                 || looked_at(text) == Some(account.as_str())
         };
         self.person.as_deref() == Some(account.as_str())
@@ -49,9 +49,20 @@ impl Exported {
             || self.subject.as_deref().is_some_and(is_subject)
     }
 
-    /// Without what is other people's: who else acted or was acted on, and from where somebody tried who did not get in.
-    pub(crate) fn of_one_alone(&self, account: &AccountId) -> Self {
+    /// Without what is other people's: who else acted or was acted on, and from where somebody acted or tried who did not get in.
+    pub(crate) fn of_one_alone(&self, account: &AccountId, sessions: &BTreeSet<SessionId>) -> Self {
         let mut own = self.clone();
+        if own.actor.as_deref().and_then(account_in) != Some(account.as_str()) {
+            (own.address_tag, own.request_id) = (None, None);
+        }
+        if own.person.as_deref() != Some(account.as_str()) {
+            (own.person, own.sealed_personal) = (None, None);
+        }
+        if let Some(subject) = &mut own.subject
+            && session_in(subject).is_some_and(|sid| !sessions.contains(&sid))
+        {
+            "session:another".clone_into(subject);
+        }
         for text in [&mut own.actor, &mut own.subject].into_iter().flatten() {
             if account_in(text).is_some_and(|id| id != account.as_str()) {
                 "account:another".clone_into(text);
@@ -71,9 +82,9 @@ impl Exported {
 /// What was looked at of an account in the administration is below this.
 const ACCOUNTS: &str = "/admin/v1/accounts/";
 
-/// The account that an actor or a subject names.
-fn account_in(text: &str) -> Option<&str> {
-    text.strip_prefix("account:")
+/// The session that a subject names.
+fn session_in(text: &str) -> Option<SessionId> {
+    text.strip_prefix("session:").and_then(|sid| SessionId::parse(sid).ok())
 }
 
 /// The account of which something was looked at.

@@ -14,7 +14,7 @@ mod tests;
 mod verify;
 
 pub(crate) use chain::Chain;
-pub(crate) use chain_store::count_waiting as count_unsealed;
+pub(crate) use chain_store::{count_waiting as count_unsealed, has_entries};
 pub(crate) use export::{Exported, export};
 pub(crate) use personal::{Person, PersonalKeys};
 pub(crate) use seal::{begin_chain, run as run_sealer, seal_some};
@@ -98,6 +98,11 @@ impl Entry {
         self.subject = Some(subject.into());
         self
     }
+}
+
+/// The account that an actor or a subject names.
+fn account_in(text: &str) -> Option<&str> {
+    text.strip_prefix("account:")
 }
 
 /// Entries of acts that change nothing else, which are committed together.
@@ -187,15 +192,21 @@ impl Audit {
     /// An entry that [`insert_prepared`] writes.
     pub(crate) fn prepare(
         &self,
-        entry: Entry,
+        mut entry: Entry,
         caller: &Caller,
         now: UnixMs,
         random: [u8; 16],
     ) -> PreparedEntry {
         let id = uuid_v4(random);
-        let personal = entry.person.as_ref().and_then(|person| self.personal.seal(person, caller, &id));
+        let is_theirs =
+            |person: &&Person| entry.actor.as_deref().and_then(account_in) == Some(person.id.as_str());
+        let person =
+            entry.person.take().or_else(|| caller.person.get().filter(is_theirs).cloned().map(Box::new));
+        let personal = person.as_ref().and_then(|person| self.personal.seal(person, caller, &id));
         // Under a key that goes with the account, or, of somebody who has none, under the audit's.
-        let tagged = caller.address.filter(|_| personal.is_none());
+        let is_persons = person.is_some() || entry.actor.as_deref().and_then(account_in).is_some();
+        let tagged = caller.address.filter(|_| !is_persons);
+        entry.person = person;
         let address_tag = tagged.map(|address| self.tag("address", &address.to_string()));
         Row::new(id, now, entry, address_tag, caller.request_id.as_ref(), personal)
     }

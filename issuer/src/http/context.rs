@@ -1,9 +1,11 @@
 //! Who is calling, as far as the transport knows.
 
+use crate::audit::Person;
 use margrave_shared::id::{EdgeId, RequestId};
 use margrave_shared::wire::device::DeviceClaim;
 use margrave_shared::wire::session_seen::SessionSeen;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 /// The caller of a request.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +24,8 @@ pub(crate) struct Caller {
     pub(crate) user_agent: Option<String>,
     /// The client's `Idempotency-Key`.
     pub(crate) idempotency_key: Option<String>,
+    /// Who it is, once a person is known: what is personal about what they do is kept under their key.
+    pub(crate) person: OnceLock<Person>,
 }
 
 impl Caller {

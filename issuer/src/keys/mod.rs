@@ -12,7 +12,7 @@ mod tests;
 
 pub(crate) use retire_now::retire_now;
 pub(crate) use ring::{KeyRing, Signer};
-pub(crate) use root::{MasterKeys, Rewrapped, find_root, opening_key, root, rotate_master_key};
+pub(crate) use root::{MasterKeys, ROOT_IS_GONE, Rewrapped, find_root, opening_key, root, rotate_master_key};
 pub(crate) use rotate::{Rotated, rotate, run_rotation};
 pub(crate) use seal::{open, seal};
 

@@ -4,7 +4,7 @@
 use super::store;
 use super::{open, purpose, seal, sealing_key};
 use crate::app::App;
-use crate::audit::{Entry, begin_chain};
+use crate::audit::{Entry, begin_chain, has_entries};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::failure::Failure;
@@ -39,6 +39,10 @@ const PURPOSE: &str = "root key";
 
 const WRONG: &str = "the database's keys do not open: is this the right master key? While it is being changed, both are named \
      (`next_master_key_file`)";
+
+/// Of a database whose audit has entries, and which has neither a root key nor signing keys.
+pub(crate) const ROOT_IS_GONE: &str = "the root key is gone from a database that is in use: somebody has taken it away. Restore a backup, \
+     and see whom the database lets write";
 
 fn open_with(masters: &MasterKeys, sealed: &[u8]) -> Result<(SecretKey, OpenedBy), Failure> {
     let all = [(Some(&masters.current), OpenedBy::Current), (masters.next.as_ref(), OpenedBy::Next)];
@@ -97,7 +101,7 @@ pub(crate) async fn opening_key(db: &Db, masters: &MasterKeys) -> Result<SecretK
 /// from.
 ///
 /// # Errors
-/// [`Failure::Internal`] where no master key opens it.
+/// [`Failure::Internal`] where no master key opens it, or it is gone from a database that is in use.
 pub(crate) async fn root(
     db: &Db,
     masters: &MasterKeys,
@@ -106,8 +110,12 @@ pub(crate) async fn root(
 ) -> Result<SecretKey, Failure> {
     let mut tx = db.begin().await?;
     if store::find_root(&mut tx).await?.is_none() {
-        let made =
-            of_before(&mut tx, masters).await?.unwrap_or_else(|| SecretKey::from_bytes(entropy.bytes()));
+        let made = match of_before(&mut tx, masters).await? {
+            Some(root) => root,
+            // Another root would begin another chain, and whatever the first one has sealed would stay closed.
+            None if has_entries(&mut tx).await? => return Err(Failure::Internal(ROOT_IS_GONE)),
+            None => SecretKey::from_bytes(entropy.bytes()),
+        };
         let sealed = seal(&masters.current.derive("root key"), PURPOSE, made.bytes(), entropy.bytes());
         store::insert_root(&mut tx, &sealed, clock.now()).await?;
         begin_chain(&mut tx, &made, clock.now()).await?;

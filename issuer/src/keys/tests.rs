@@ -75,3 +75,22 @@ async fn a_database_of_before_keeps_its_keys(db: Db) {
     assert!(world.refresh(&before).await.is_ok());
 }
 on_both_databases!(upgrade, super::a_database_of_before_keeps_its_keys);
+
+async fn a_root_key_that_is_taken_away_is_not_made_anew(db: Db) {
+    let world = World::new(db).await;
+    seal_some(&world.app).await.unwrap();
+    // With it all that says what the audit was: rows could be changed and sealed as if they were new.
+    for sql in [
+        "DELETE FROM root_key",
+        "DELETE FROM signing_keys",
+        "DELETE FROM audit_head",
+        "UPDATE audit SET seq = NULL, hash = NULL",
+    ] {
+        let mut tx = world.app.db.begin().await.unwrap();
+        crate::storage::on_tx!(&mut tx, c => sqlx::query(sql).execute(c).await.map(|_| ())).unwrap();
+        tx.commit().await.unwrap();
+    }
+    assert!(!start(&world.app.db, key(5).into()).await);
+    assert!(find_root(&world.app.db, &key(5).into()).await.unwrap().is_none());
+}
+on_both_databases!(taken, super::a_root_key_that_is_taken_away_is_not_made_anew);

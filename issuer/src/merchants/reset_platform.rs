@@ -1,7 +1,7 @@
 //! Break-glass: whoever has a shell beside the database and the master key gets into the administration again.
 
 use super::create_key::insert;
-use super::{IssuedKey, Merchant, NewKey, store};
+use super::{IssuedKey, Merchant, NewKey, find_last_reset, store};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -11,6 +11,8 @@ use margrave_shared::error::ErrorCode;
 use margrave_shared::event::Ended;
 use margrave_shared::id::MerchantId;
 use margrave_shared::permission::parse_scope;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// What was reset.
 #[derive(Debug)]
@@ -76,6 +78,7 @@ pub(crate) async fn reset_platform(
     let permissions = parse_scope("admin:* platform:*").unwrap_or_default();
     let new = NewKey { permissions, expires_at: None };
     let key = insert(app, &mut tx, &merchant.id, &new, None, now).await?;
+    store::update_reset(&mut tx, &merchant.id, now).await?;
     let subject = format!("key:{} revoked:{revoked} reason:{reason}", key.key_id);
     let entry = Entry::done("admin.reset").merchant(&merchant.id).actor("operator").subject(subject);
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
@@ -83,6 +86,30 @@ pub(crate) async fn reset_platform(
     app.feed.notify();
     tracing::warn!(merchant = %merchant.id, key = %key.key_id, revoked, reason, "ADMIN RESET from a shell");
     Ok(Reset { merchant, key, revoked })
+}
+
+/// How often it is looked whether somebody has reset.
+const LOOKED_EVERY: Duration = Duration::from_secs(5);
+
+/// How long ago a reset is told of by a process that starts after it, in milliseconds.
+const TOLD_LATER_MS: i64 = 3_600_000;
+
+/// Tells whoever watches the servers that the break-glass was used: every issuer does, whatever the shell did with its own output.
+pub(crate) async fn watch_resets(app: Arc<App>) {
+    let mut told_at = app.clock.now().plus_ms(-TOLD_LATER_MS);
+    loop {
+        let found = async { find_last_reset(&mut app.db.glance().await?).await };
+        // A database that does not answer is told of elsewhere.
+        if let Ok(Some(at)) = found.await
+            && at > told_at
+        {
+            told_at = at;
+            tracing::error!(
+                "ALARM: somebody with a shell has made themselves an administrator: `margrave admin reset`"
+            );
+        }
+        tokio::time::sleep(LOOKED_EVERY).await;
+    }
 }
 
 #[cfg(test)]

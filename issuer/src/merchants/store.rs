@@ -27,6 +27,8 @@ const FIND_PLATFORMS: &str =
     WHERE platform_at IS NOT NULL ORDER BY created_at, id";
 const DISABLE_MERCHANT: &str = "UPDATE merchants SET disabled_at = $2, version = version + 1 WHERE id = $1 AND disabled_at IS NULL AND platform_at IS NULL";
 const ENABLE_MERCHANT: &str = "UPDATE merchants SET disabled_at = NULL, version = version + 1 WHERE id = $1 AND disabled_at IS NOT NULL";
+const PUT_RESET: &str = "UPDATE merchants SET reset_at = $2 WHERE id = $1";
+const FIND_RESET: &str = "SELECT MAX(reset_at) FROM merchants WHERE platform_at IS NOT NULL";
 const FIND_LIMITS: &str = "SELECT limits FROM merchants WHERE id = $1";
 // An update that changes nothing locks on either database.
 const LOCK_LIMITS: &str = "UPDATE merchants SET limits = limits WHERE id = $1 RETURNING limits";
@@ -85,6 +87,8 @@ const ALL: &[&str] = &[
     FIND_KEYS_AFTER,
     DISABLE_MERCHANT,
     ENABLE_MERCHANT,
+    PUT_RESET,
+    FIND_RESET,
     FIND_LIMITS,
     LOCK_LIMITS,
     PUT_LIMITS,
@@ -280,6 +284,17 @@ pub(crate) async fn update_enabled(tx: &mut Tx, id: &MerchantId) -> Result<bool,
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))
+}
+
+/// Notes that a merchant was reset.
+pub(super) async fn update_reset(tx: &mut Tx, id: &MerchantId, now: UnixMs) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(PUT_RESET).bind(id.as_str()).bind(now.0).execute(c).await.map(|_| ()))
+}
+
+/// When a merchant that runs the system was last reset.
+pub(crate) async fn find_last_reset(tx: &mut Tx) -> Result<Option<UnixMs>, StorageError> {
+    let at: Option<i64> = on_tx!(tx, c => sqlx::query_scalar(FIND_RESET).fetch_one(c).await)?;
+    Ok(at.map(UnixMs))
 }
 
 fn limits_of(row: Option<String>) -> Result<MerchantLimits, StorageError> {

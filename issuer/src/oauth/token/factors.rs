@@ -105,14 +105,16 @@ pub(super) async fn grant(app: &App, request: &TokenRequest<'_>) -> Result<Grant
     answer.refresh_token = Some(refresh_token);
     answer.factors_needed = (!verdict.needed.is_empty()).then_some(verdict.needed);
 
+    if let Some(person) = account.person() {
+        let _ = request.caller.person.set(person);
+    }
     if is_single {
         end_others(app, &mut tx, &session, request.caller, now).await?;
     }
     let entry = Entry::done("session.open")
         .merchant(&merchant.id)
         .actor(format!("account:{}", account.id))
-        .subject(format!("session:{}", session.sid))
-        .person(account.person());
+        .subject(format!("session:{}", session.sid));
     app.audit.write(&mut tx, entry, request.caller, now, app.entropy.bytes()).await?;
     tx.commit().await?;
     if is_single {
