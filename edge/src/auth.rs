@@ -150,7 +150,7 @@ async fn send(corridor: &Corridor, call: &IssuerCall<'_>) -> Result<(Response, O
         Failed::Timeout => ErrorCode::UpstreamTimeout,
     })?;
     let said = response.headers().get(ATTEMPT).ok().flatten();
-    let outcome = Outcome::of_answer(response.status_code(), said.as_deref());
+    let outcome = Outcome::parse(said.as_deref());
     let clean = || {
         let headers = response.headers().clone();
         let propagated = headers.get(PROPAGATED)?;

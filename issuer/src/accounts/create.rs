@@ -48,18 +48,21 @@ pub(crate) async fn create_account(
     };
     let mut tx = app.db.begin().await?;
     let made = insert_new(app, &mut tx, merchant_id, &username, hash.as_deref(), actor, caller).await;
-    if let Err(Failure::Denied(denial)) = &made {
+    let Err(failure) = made else {
+        tx.commit().await?;
+        return made;
+    };
+    // Nothing of it is kept, whatever it failed at.
+    drop(tx);
+    if let Failure::Denied(denial) = &failure {
         // Who asks for many names wants to know which of them there are.
-        drop(tx);
         let entry = Entry::refused("account.create", denial.reason)
             .merchant(merchant_id)
             .actor(actor)
             .subject(app.audit.unknown_login(username.key()));
         app.audit.write_alone(&app.db, entry, caller, app.clock.now(), app.entropy.bytes()).await?;
-        return made;
     }
-    tx.commit().await?;
-    made
+    Err(failure)
 }
 
 /// Inserts an account with a password's hash.
@@ -110,4 +113,35 @@ pub(super) async fn insert_new(
         audit_key: Some(audit_key),
         erased_at: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::find_by_login;
+    use crate::storage::testing::on_both_databases;
+    use crate::storage::{Db, on_tx};
+    use crate::testing::World;
+    use margrave_shared::login::Login;
+    use sqlx::{AssertSqlSafe, SqlSafeStr as _};
+
+    async fn nobody_is_made_whose_making_is_not_written_down(db: Db) {
+        let world = World::new(db).await;
+        let run = async |sql: &str| {
+            let mut tx = world.app.db.begin().await.unwrap();
+            let sql = AssertSqlSafe(sql.to_owned()).into_sql_str();
+            on_tx!(&mut tx, c => sqlx::query(sql).execute(c).await.map(|_| ())).unwrap();
+            tx.commit().await.unwrap();
+        };
+        let new = NewAccount { username: "bob".to_owned(), password: None };
+        let merchant = &world.merchant.id;
+        run("ALTER TABLE audit RENAME TO elsewhere").await;
+        let failed = create_account(&world.app, merchant, new.clone(), "operator", &Caller::operator()).await;
+        assert!(matches!(failed, Err(Failure::Storage(_))), "{failed:?}");
+        run("ALTER TABLE elsewhere RENAME TO audit").await;
+        let login = Login::parse("bob");
+        assert!(find_by_login(&mut world.app.db.read().await.unwrap(), &login).await.unwrap().is_none());
+        create_account(&world.app, merchant, new, "operator", &Caller::operator()).await.unwrap();
+    }
+    on_both_databases!(unwritten, super::nobody_is_made_whose_making_is_not_written_down);
 }

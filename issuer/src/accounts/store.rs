@@ -51,7 +51,7 @@ const INSERT_ERASED_NAME: &str =
 // An empty key is one that was destroyed. No username has an `@`.
 const ERASE: &str =
     "UPDATE accounts SET username = '', username_key = '@' || id, audit_key = $3, settings = '{}',
-    erased_at = $2, disabled_at = COALESCE(disabled_at, $2) WHERE id = $1";
+    erased_at = $2, disabled_at = COALESCE(disabled_at, $2), version = version + 1 WHERE id = $1";
 const UNLINK_ADDRESS: &str = "UPDATE x_addresses SET account_id = NULL WHERE account_id = $1";
 
 #[cfg(test)]

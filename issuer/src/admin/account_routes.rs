@@ -1,7 +1,7 @@
 //! Accounts in the administration.
 
 use super::asked::{Query, next_of, path_id};
-use super::authorize::{Administrator, Realm, authorize};
+use super::authorize::{Administrator, Realm, authorize, authorize_for};
 use super::{disable_account, enable_account, end_account_sessions, reset_account_failures};
 use crate::accounts::{Account, Filter, find_account, find_by_merchant, forget_account_devices};
 use crate::app::App;
@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use margrave_shared::error::ErrorCode;
-use margrave_shared::id::{AccountId, MerchantId, SessionId};
+use margrave_shared::id::{AccountId, SessionId};
 use margrave_shared::login::Login;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -67,8 +67,7 @@ pub(super) async fn list(
     Path(merchant): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let merchant = path_id(&merchant, MerchantId::parse)?;
-    authorize(&app, &incoming, Realm::Merchant(&merchant), Act::Read).await?;
+    let (merchant, _) = authorize_for(&app, &incoming, &merchant, Act::Read).await?;
     let query = Query::read(&incoming, &["after", "limit", "login", "role", "disabled"])?;
     let limit = query.limit()?;
     let (username_key, x_address) = match query.text("login").map(Login::parse) {

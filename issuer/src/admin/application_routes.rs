@@ -1,7 +1,7 @@
 //! Applications in the administration.
 
 use super::asked::{Begun, Query, begin, created, next_of, path_id};
-use super::authorize::{Realm, authorize};
+use super::authorize::authorize_for;
 use crate::app::App;
 use crate::applications::{
     Application, Change, Class, change_application, create_application, disable_application,
@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use margrave_shared::error::ErrorCode;
-use margrave_shared::id::{ClientId, MerchantId};
+use margrave_shared::id::ClientId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -44,8 +44,7 @@ pub(super) async fn list(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    authorize(&app, &incoming, Realm::Merchant(&id), Act::Read).await?;
+    let (id, _) = authorize_for(&app, &incoming, &id, Act::Read).await?;
     let query = Query::read(&incoming, &["after", "limit"])?;
     let limit = query.limit()?;
     let applications = find_applications(&mut app.db.read().await?, &id, query.after(), limit).await?;
@@ -59,8 +58,7 @@ pub(super) async fn create(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let ApplicationBody { name, class } = incoming.read()?;
     let actor = administrator.actor();
     match begin(&app, &incoming, &administrator).await? {
@@ -79,8 +77,7 @@ pub(super) async fn show(
     Path((id, client)): Path<(String, String)>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    authorize(&app, &incoming, Realm::Merchant(&id), Act::Read).await?;
+    let (id, _) = authorize_for(&app, &incoming, &id, Act::Read).await?;
     let client = path_id(&client, ClientId::parse)?;
     let found = find_any_application(&mut app.db.read().await?, &client).await?;
     let application =
@@ -94,8 +91,7 @@ pub(super) async fn change(
     Path((id, client)): Path<(String, String)>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let client = path_id(&client, ClientId::parse)?;
     let version = version_to_change(&incoming)?;
     let ApplicationBody { name, class } = incoming.read()?;
@@ -111,8 +107,7 @@ pub(super) async fn disable(
     Path((id, client)): Path<(String, String)>,
     incoming: Incoming,
 ) -> Result<StatusCode, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let client = path_id(&client, ClientId::parse)?;
     disable_application(&app, &id, &client, &administrator.actor(), &incoming.caller).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -124,8 +119,7 @@ pub(super) async fn enable(
     Path((id, client)): Path<(String, String)>,
     incoming: Incoming,
 ) -> Result<StatusCode, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let client = path_id(&client, ClientId::parse)?;
     enable_application(&app, &id, &client, &administrator.actor(), &incoming.caller).await?;
     Ok(StatusCode::NO_CONTENT)

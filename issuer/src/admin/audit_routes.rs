@@ -1,7 +1,7 @@
 //! The audit in the administration.
 
-use super::asked::{Query, next_of, path_id};
-use super::authorize::{Realm, authorize};
+use super::asked::{Query, next_of};
+use super::authorize::{Realm, authorize, authorize_for};
 use crate::app::App;
 use crate::audit::{Filter, Found, find_entries, verify_chain};
 use crate::http::answer::json;
@@ -59,8 +59,7 @@ pub(super) async fn of_merchant(
     Path(merchant): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let merchant = path_id(&merchant, MerchantId::parse)?;
-    authorize(&app, &incoming, Realm::Merchant(&merchant), Act::Read).await?;
+    let (merchant, _) = authorize_for(&app, &incoming, &merchant, Act::Read).await?;
     search(&app, &Query::read(&incoming, KNOWN)?, Some(merchant)).await
 }
 

@@ -99,6 +99,21 @@ pub(crate) async fn authorize(
     Ok(Administrator { presented })
 }
 
+/// The same of the merchant that a path names. What is no id is nobody's.
+pub(crate) async fn authorize_for(
+    app: &App,
+    incoming: &Incoming,
+    merchant: &str,
+    act: Act,
+) -> Result<(MerchantId, Administrator), ApiError> {
+    if let Ok(merchant) = MerchantId::parse(merchant) {
+        let administrator = authorize(app, incoming, Realm::Merchant(&merchant), act).await?;
+        return Ok((merchant, administrator));
+    }
+    authorize(app, incoming, Realm::Nobody, act).await?;
+    Err(ApiError::new(ErrorCode::NotFound))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

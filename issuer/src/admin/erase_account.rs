@@ -52,6 +52,7 @@ mod tests {
     use crate::audit::{Filter, export, find_entries, seal_some, verify_chain};
     use crate::factors::verify_credentials;
     use crate::permissions::find_rights;
+    use crate::sessions::end_session;
     use crate::sessions::find_accounts_in_session;
     use crate::storage::Db;
     use crate::storage::testing::{dump, on_both_databases};
@@ -89,6 +90,13 @@ mod tests {
                 .len(),
             1
         );
+        // What she does herself, known as who she is, and what is done in her name by somebody of whom only that is known.
+        let own = world.session_of(&world.log_in("alice").await.unwrap()).await;
+        let other = world.session_of(&world.log_in("alice").await.unwrap()).await;
+        let by_her = format!("account:{}", alice.id);
+        end_session(app, &alice.id, &other.sid, &by_her, &caller).await.unwrap();
+        caller.person.set(alice.person().unwrap()).unwrap();
+        end_session(app, &alice.id, &own.sid, &by_her, &caller).await.unwrap();
         seal_some(app).await.unwrap();
         erase_account(app, &alice.id, "operator", &operator).await.unwrap();
         let again = erase_account(app, &alice.id, "operator", &operator).await;
@@ -128,11 +136,12 @@ mod tests {
         seal_some(app).await.unwrap();
         let written = dump(&app.db).await.to_lowercase();
         assert!(!written.contains("alice"), "{written}");
-        let (mut lines, mut hers) = (String::new(), 0);
+        let (mut lines, mut hers, mut ended) = (String::new(), 0, 0);
         let each = |line: &crate::audit::Exported| {
             let line = json!(line);
-            if line["person"] == alice.id.as_str() {
+            if line["person"] == alice.id.as_str() || line["actor"] == by_her.as_str() {
                 hers += 1;
+                ended += i32::from(line["act"] == "session.end" && !line["sealed_personal"].is_null());
                 assert!(
                     line["address_tag"].is_null(),
                     "a hash of an address can be compared with a guess: {line}"
@@ -142,6 +151,7 @@ mod tests {
             true
         };
         export(app, Some(accounts::find_audit_key), each).await.unwrap();
+        assert_eq!(ended, 1, "from where somebody did something is kept under their key");
         assert!(hers > 0 && lines.contains("sealed_personal") && !lines.contains("198.51.100.77"));
         assert_eq!(verify_chain(app, None).await.unwrap().found, 0);
         let gone = find_account(&mut app.db.read().await.unwrap(), &alice.id).await.unwrap().unwrap();

@@ -1,7 +1,7 @@
 //! Merchant keys in the administration.
 
 use super::asked::{Begun, Query, begin, created, next_of, path_id};
-use super::authorize::{Administrator, Realm, authorize};
+use super::authorize::{Administrator, authorize_for};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::http::answer::json;
@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use margrave_shared::error::ErrorCode;
-use margrave_shared::id::{KeyId, MerchantId};
+use margrave_shared::id::KeyId;
 use margrave_shared::permission::Permission;
 use margrave_shared::role::beyond_the_giver;
 use margrave_shared::time::UnixMs;
@@ -74,8 +74,7 @@ pub(super) async fn list(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    authorize(&app, &incoming, Realm::Merchant(&id), Act::Read).await?;
+    let (id, _) = authorize_for(&app, &incoming, &id, Act::Read).await?;
     let query = Query::read(&incoming, &["after", "limit"])?;
     let limit = query.limit()?;
     let keys = find_keys_after(&mut app.db.read().await?, &id, query.after(), limit).await?;
@@ -89,8 +88,7 @@ pub(super) async fn create(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let body: KeyBody = incoming.read()?;
     check_delegation(&administrator, &body.permissions)?;
     let new = NewKey { permissions: body.permissions, expires_at: body.expires_at.map(UnixMs::from_seconds) };
@@ -110,8 +108,7 @@ pub(super) async fn rotate(
     Path((id, key)): Path<(String, String)>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let key = path_id(&key, KeyId::parse)?;
     let held = find_key(&mut app.db.read().await?, &key).await?.filter(|held| held.merchant_id == id);
     // Rotating shows a secret with the old key's rights: the same rule as for making one.
@@ -133,8 +130,7 @@ pub(super) async fn revoke(
     Path((id, key)): Path<(String, String)>,
     incoming: Incoming,
 ) -> Result<StatusCode, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let key = path_id(&key, KeyId::parse)?;
     revoke_key(&app, &id, &key, &administrator.actor(), &incoming.caller).await?;
     Ok(StatusCode::NO_CONTENT)

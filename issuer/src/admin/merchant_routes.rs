@@ -1,7 +1,7 @@
 //! Merchants in the administration.
 
 use super::asked::{Begun, Query, begin, created, next_of, path_id};
-use super::authorize::{Realm, authorize};
+use super::authorize::{Realm, authorize, authorize_for};
 use super::{disable_merchant, enable_merchant, end_merchant_sessions};
 use crate::app::App;
 use crate::http::answer::{json, version_to_change, versioned};
@@ -123,8 +123,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    authorize(&app, &incoming, Realm::Merchant(&id), Act::Read).await?;
+    let (id, _) = authorize_for(&app, &incoming, &id, Act::Read).await?;
     whole(&app, &id).await
 }
 
@@ -134,8 +133,7 @@ pub(super) async fn change(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let version = version_to_change(&incoming)?;
     let MerchantBody { name, settings } = incoming.read()?;
     let actor = administrator.actor();
@@ -150,8 +148,8 @@ pub(super) async fn services(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
     let administrator = authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
+    let id = path_id(&id, MerchantId::parse)?;
     let version = version_to_change(&incoming)?;
     let ServicesBody { services } = incoming.read()?;
     let actor = administrator.actor();
@@ -165,8 +163,8 @@ pub(super) async fn disable(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<StatusCode, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
     let administrator = authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
+    let id = path_id(&id, MerchantId::parse)?;
     disable_merchant(&app, &id, &administrator.actor(), &incoming.caller).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -177,8 +175,8 @@ pub(super) async fn enable(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<StatusCode, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
     let administrator = authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
+    let id = path_id(&id, MerchantId::parse)?;
     enable_merchant(&app, &id, &administrator.actor(), &incoming.caller).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -189,8 +187,8 @@ pub(super) async fn limits(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
     let administrator = authorize(&app, &incoming, Realm::Platform, Act::Write).await?;
+    let id = path_id(&id, MerchantId::parse)?;
     let version = version_to_change(&incoming)?;
     let limits: MerchantLimits = incoming.read()?;
     change_limits(&app, &id, &limits, version, &administrator.actor(), &incoming.caller).await?;
@@ -203,8 +201,7 @@ pub(super) async fn end_sessions(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let accounts = end_merchant_sessions(&app, &id, &administrator.actor(), &incoming.caller).await?;
     Ok(json(StatusCode::OK, &EndedAccounts { accounts }))
 }

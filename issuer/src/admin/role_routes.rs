@@ -1,7 +1,7 @@
 //! Roles in the administration.
 
 use super::asked::{Begun, Query, begin, created, next_of, path_id};
-use super::authorize::{Realm, authorize};
+use super::authorize::authorize_for;
 use crate::app::App;
 use crate::http::answer::{json, version_to_change, versioned};
 use crate::http::error::ApiError;
@@ -13,7 +13,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use margrave_shared::error::ErrorCode;
-use margrave_shared::id::MerchantId;
 use margrave_shared::permission::Permission;
 use margrave_shared::role::RoleName;
 use schemars::JsonSchema;
@@ -52,8 +51,7 @@ pub(super) async fn list(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    authorize(&app, &incoming, Realm::Merchant(&id), Act::Read).await?;
+    let (id, _) = authorize_for(&app, &incoming, &id, Act::Read).await?;
     let query = Query::read(&incoming, &["after", "limit"])?;
     let limit = query.limit()?;
     let roles = find_roles(&mut app.db.read().await?, &id, query.after(), limit).await?;
@@ -67,8 +65,7 @@ pub(super) async fn create(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let NewRoleBody { name, permissions } = incoming.read()?;
     let actor = administrator.actor();
     let giver = administrator.giver(&app, &id, &actor).await?;
@@ -88,8 +85,7 @@ pub(super) async fn show(
     Path((id, role)): Path<(String, String)>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    authorize(&app, &incoming, Realm::Merchant(&id), Act::Read).await?;
+    let (id, _) = authorize_for(&app, &incoming, &id, Act::Read).await?;
     let name = path_id(&role, RoleName::parse)?;
     let role = find_role(&mut app.db.read().await?, &id, &name).await?;
     let role = role.ok_or(ApiError::new(ErrorCode::NotFound))?;
@@ -102,8 +98,7 @@ pub(super) async fn change(
     Path((id, role)): Path<(String, String)>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let name = path_id(&role, RoleName::parse)?;
     let version = version_to_change(&incoming)?;
     let RoleBody { permissions } = incoming.read()?;
@@ -119,8 +114,7 @@ pub(super) async fn remove(
     Path((id, role)): Path<(String, String)>,
     incoming: Incoming,
 ) -> Result<StatusCode, ApiError> {
-    let id = path_id(&id, MerchantId::parse)?;
-    let administrator = authorize(&app, &incoming, Realm::Merchant(&id), Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let name = path_id(&role, RoleName::parse)?;
     let version = version_to_change(&incoming)?;
     delete_role(&app, &id, &name, version, &administrator.actor(), &incoming.caller).await?;

@@ -435,6 +435,8 @@ async fn whatever_is_refused_stands_in_the_audit_without_what_was_typed(db: Db) 
     for (token, verb, path, body, status, reason, home) in [
         (&writer, "GET", "/accounts/a.canary@mail.test".to_owned(), &none, 404, "not_permitted", own),
         (&runner, "GET", "/accounts/a.canary@mail.test".to_owned(), &none, 404, "not_found", &platform),
+        (&writer, "GET", "/merchants/a.canary@mail.test/keys".to_owned(), &none, 404, "not_permitted", own),
+        (&runner, "GET", "/merchants/a.canary@mail.test/keys".to_owned(), &none, 404, "not_found", &platform),
         (&writer, "GET", format!("/merchants/{own}/keys?limit=0"), &none, 400, "invalid_request", own),
         (&writer, "POST", format!("/merchants/{own}/keys/canary/rotate"), &none, 404, "not_found", own),
         (&writer, "PUT", format!("/merchants/{own}"), &json!({}), 428, "precondition_required", own),

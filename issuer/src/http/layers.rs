@@ -69,7 +69,7 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
         response
     }
     .instrument(span.clone());
-    let mut handled = AbortOnDrop { is_safe: method.is_safe(), task: tokio::spawn(handled) };
+    let mut handled = Handled { is_waiting: route == LONG_POLL, task: tokio::spawn(handled) };
     let handled = tokio::time::timeout(REQUEST_TIMEOUT, &mut handled.task).await;
     let response = match handled {
         Ok(Ok(response)) => response,
@@ -106,16 +106,19 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     response
 }
 
-/// Work that ends with its request where it changes nothing: who only looks and goes away keeps nobody's place. What changes something
-/// is brought to its end.
-struct AbortOnDrop {
-    is_safe: bool,
+/// Where somebody waits for what may not come for long.
+const LONG_POLL: &str = "/v1/edge/events";
+
+/// Work on a request. Who goes away ends it where it only waits; the rest is brought to its end, a look too: the database would go on with
+/// it anyway, and whoever bounds how many look at once, or writes down who did, must not be told that it is over.
+struct Handled {
+    is_waiting: bool,
     task: JoinHandle<Response>,
 }
 
-impl Drop for AbortOnDrop {
+impl Drop for Handled {
     fn drop(&mut self) {
-        if self.is_safe {
+        if self.is_waiting {
             self.task.abort();
         }
     }

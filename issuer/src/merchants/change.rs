@@ -39,6 +39,10 @@ pub(crate) async fn change_merchant(
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let before = existing(&mut tx, id).await?;
+    // What is read here decides what may be loosened: it must be what is changed below.
+    if before.version != version {
+        return Err(changed());
+    }
     let policy = |settings: &MerchantSettings| settings.factor_policy.clone().unwrap_or_default();
     let (now_wanted, wanted_before) = (policy(settings), policy(&before.settings));
     if now_wanted.privileged_rules_changed(&wanted_before).into_iter().any(|p| !p.may_be_given_by(scope)) {
@@ -106,4 +110,43 @@ pub(crate) async fn change_limits(
     let entry = Entry::done("merchant.change_limits").merchant(id).actor(actor);
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     Ok(tx.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Db;
+    use crate::storage::testing::on_both_databases;
+    use crate::testing::World;
+    use margrave_shared::permission::parse_scope;
+    use serde_json::json;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    async fn a_guessed_version_loosens_nothing_that_is_being_tightened(db: Db) {
+        let world = World::new(db).await;
+        let (app, id) = (Arc::clone(&world.app), world.merchant.id.clone());
+        let settings = |factors: serde_json::Value| -> MerchantSettings {
+            serde_json::from_value(json!({ "factor_policy": { "pii:read": { "any_of": factors } } })).unwrap()
+        };
+        let (loose, tight) = (settings(json!([["credentials"]])), settings(json!([["credentials", "totp"]])));
+        let mut tx = app.db.begin().await.unwrap();
+        assert!(store::update_merchant(&mut tx, &id, "M", &loose, 0).await.unwrap());
+        tx.commit().await.unwrap();
+
+        let mut tightening = app.db.begin().await.unwrap();
+        assert!(store::update_merchant(&mut tightening, &id, "M", &tight, 1).await.unwrap());
+        let other = Arc::clone(&app);
+        let loosening = tokio::spawn(async move {
+            let scope = parse_scope("admin:*").unwrap();
+            let by = ("key:k", &scope);
+            change_merchant(&other, &id, "M", &loose, 2, by, &Caller::operator()).await.map(|_| ())
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        tightening.commit().await.unwrap();
+        loosening.await.unwrap().unwrap_err();
+        let found = find_merchant(&mut app.db.read().await.unwrap(), &world.merchant.id).await.unwrap();
+        assert_eq!(found.unwrap().settings, tight);
+    }
+    on_both_databases!(guessed, super::a_guessed_version_loosens_nothing_that_is_being_tightened);
 }

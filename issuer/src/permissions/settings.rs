@@ -65,6 +65,10 @@ pub(crate) async fn change_rights(
     let mut tx = app.db.begin().await?;
     let account = find_account(&mut tx, id).await?.filter(|account| account.erased_at.is_none());
     let account = account.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_account"))?;
+    // What is read here decides what may be given: it must be what is changed below.
+    if account.version != version {
+        return Err(Failure::denied(ErrorCode::PreconditionFailed, "another_version"));
+    }
     // Roles before accounts, as who changes a role does: it is as it is read here until this is committed, and who narrows it
     // afterwards finds this account among those who have it.
     store::lock_roles(&mut tx, &account.merchant_id, rights.roles.iter(), Lock::Share).await?;

@@ -4,7 +4,7 @@ use super::store::Lock;
 use super::{
     AccountRights, Giver, change_rights, change_role, create_role, delete_role, find_held, find_role, store,
 };
-use crate::accounts::{AccountSettings, find_by_login};
+use crate::accounts::{AccountSettings, find_by_login, update_settings};
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::storage::testing::{on_both_databases, prepare_all};
@@ -159,3 +159,34 @@ async fn who_gives_a_role_and_who_changes_it_wait_for_each_other(db: crate::stor
     assert_eq!(alice.generation, 2, "the role was given, and then became less");
 }
 on_both_databases!(passing, super::who_gives_a_role_and_who_changes_it_wait_for_each_other);
+
+async fn a_guessed_version_keeps_no_right_that_is_being_taken_away(db: crate::storage::Db) {
+    let world = World::new(db).await;
+    let (app, caller) = (Arc::clone(&world.app), Caller::operator());
+    let mut tx = app.db.begin().await.unwrap();
+    let alice = find_by_login(&mut tx, &Login::parse("alice")).await.unwrap().unwrap();
+    let settings = |permissions: &str| AccountSettings {
+        permissions: parse_scope(permissions).unwrap(),
+        ..AccountSettings::default()
+    };
+    assert!(update_settings(&mut tx, &alice.id, &settings("pii:read"), 0).await.unwrap());
+    tx.commit().await.unwrap();
+
+    // It is being taken away, and somebody who could not give it says what is to stay, of the version that will be.
+    let mut taking = app.db.begin().await.unwrap();
+    assert!(update_settings(&mut taking, &alice.id, &settings(""), 1).await.unwrap());
+    let (other, id) = (Arc::clone(&app), alice.id.clone());
+    let kept = AccountRights { roles: [].into(), settings: settings("pii:read") };
+    let keeping = tokio::spawn(async move {
+        let scope = parse_scope("admin:*").unwrap();
+        let giver = Giver { actor: "key:k", scope: &scope, of_platform: false };
+        code(change_rights(&other, &id, &kept, 2, giver, &caller).await).map(|_| ())
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    taking.commit().await.unwrap();
+    keeping.await.unwrap().unwrap_err();
+    let mut tx = app.db.read().await.unwrap();
+    let alice = find_by_login(&mut tx, &Login::parse("alice")).await.unwrap().unwrap();
+    assert_eq!(find_held(&mut tx, &alice).await.unwrap(), [].into());
+}
+on_both_databases!(guessed, super::a_guessed_version_keeps_no_right_that_is_being_taken_away);

@@ -72,13 +72,14 @@ pub(crate) async fn end_session(
     let mut tx = app.db.begin().await?;
     let session: Option<Session> = find_session(&mut tx, sid).await?.filter(|s| s.account_id == *account);
     let session = session.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_session"))?;
-    if end(app, &mut tx, sid, Ending::Revoked, now).await? {
-        let entry = Entry::done("session.end")
-            .merchant(&session.merchant_id)
-            .actor(actor)
-            .subject(format!("session:{sid}"));
-        app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
-    }
+    let entry = if end(app, &mut tx, sid, Ending::Revoked, now).await? {
+        Entry::done("session.end")
+    } else {
+        // It changes nothing, and tells that there was such a session.
+        Entry::refused("session.end", "already_ended")
+    };
+    let entry = entry.merchant(&session.merchant_id).actor(actor).subject(format!("session:{sid}"));
+    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     tx.commit().await?;
     app.feed.notify();
     Ok(())

@@ -36,15 +36,6 @@ impl Outcome {
         }
     }
 
-    /// What became of an attempt by the issuer's answer. One that is not available, because its database is not say, may be so before it
-    /// knows of an attempt, and has evaluated nothing: who retries as they are told must not be locked out by that.
-    pub fn of_answer(status: u16, header: Option<&str>) -> Self {
-        match (status, header) {
-            (503, None) => Self::Unevaluated,
-            _ => Self::parse(header),
-        }
-    }
-
     /// Reads the header. Anything unknown, and a missing header, is a wrong attempt: what cannot be read gives
     /// nothing back.
     pub fn parse(text: Option<&str>) -> Self {
@@ -155,22 +146,6 @@ mod tests {
             ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
         ] {
             assert_eq!(address_key(address.parse().unwrap()), key);
-        }
-    }
-
-    #[test]
-    fn who_is_told_to_come_again_has_made_no_attempt() {
-        for (status, header, outcome) in [
-            (503, None, Outcome::Unevaluated),
-            (503, Some("wrong"), Outcome::Wrong),
-            (503, Some("unevaluated"), Outcome::Unevaluated),
-            (503, Some("nonsense"), Outcome::Wrong),
-            (200, None, Outcome::Wrong),
-            (401, None, Outcome::Wrong),
-            (502, None, Outcome::Wrong),
-            (200, Some("right"), Outcome::Right),
-        ] {
-            assert_eq!(Outcome::of_answer(status, header), outcome, "{status} {header:?}");
         }
     }
 
