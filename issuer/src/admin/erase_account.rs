@@ -98,6 +98,7 @@ mod tests {
         caller.person.set(alice.person().unwrap()).unwrap();
         end_session(app, &alice.id, &own.sid, &by_her, &caller).await.unwrap();
         seal_some(app).await.unwrap();
+        let version = found("alice").await.unwrap().version;
         erase_account(app, &alice.id, "operator", &operator).await.unwrap();
         let again = erase_account(app, &alice.id, "operator", &operator).await;
         assert!(matches!(again, Err(Failure::Denied(denial)) if denial.code == ErrorCode::Conflict));
@@ -156,6 +157,8 @@ mod tests {
         assert_eq!(verify_chain(app, None).await.unwrap().found, 0);
         let gone = find_account(&mut app.db.read().await.unwrap(), &alice.id).await.unwrap().unwrap();
         assert_eq!(gone.settings, AccountSettings::default());
+        // Who has read what she was changes nothing of what is left.
+        assert!(gone.version > version);
         assert!(gone.erased_at.is_some() && gone.disabled_at.is_some() && gone.generation > alice.generation);
     }
     on_both_databases!(erasure, super::who_is_erased_leaves_no_name_and_the_audit_stands);

@@ -35,6 +35,7 @@ use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 use tower::ServiceExt as _;
 
 async fn merchant(app: &App, name: &str, platform: bool) -> MerchantId {
@@ -479,6 +480,27 @@ async fn whatever_is_refused_stands_in_the_audit_without_what_was_typed(db: Db) 
     let filter = Filter { merchant: Some(own.clone()), ..Filter::default() };
     let seen = find_entries(&mut app.db.read().await.unwrap(), &filter, 1).await.unwrap().remove(0);
     assert_eq!((seen.act.as_str(), seen.subject.unwrap()), ("admin.read", format!("/admin/v1{path}")));
+    // Also where they go away before they hear of it.
+    world.pass_s(1);
+    let path = format!("/merchants/{own}/roles");
+    let asked = request("get", &format!("/admin/v1{path}"), Some(&runner), false);
+    let mut asking = Box::pin(router.clone().oneshot(asked));
+    std::future::poll_fn(|context| {
+        assert!(asking.as_mut().poll(context).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    drop(asking);
+    let is_written = async || {
+        let seen = find_entries(&mut app.db.read().await.unwrap(), &filter, 1).await.unwrap().remove(0);
+        seen.subject.unwrap() == format!("/admin/v1{path}")
+    };
+    let until_it_is = async {
+        while !is_written().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), until_it_is).await.unwrap();
     assert!(!crate::storage::testing::dump(&app.db).await.contains("canary"));
     // Nobody's act is nobody's entry; and a path that is no text is one that is not there.
     let before = refusals(app).await;

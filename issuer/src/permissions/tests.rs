@@ -172,11 +172,21 @@ async fn a_guessed_version_keeps_no_right_that_is_being_taken_away(db: crate::st
     assert!(update_settings(&mut tx, &alice.id, &settings("pii:read"), 0).await.unwrap());
     tx.commit().await.unwrap();
 
-    // It is being taken away, and somebody who could not give it says what is to stay, of the version that will be.
+    let name = RoleName::parse("support").unwrap();
+    let all = parse_scope("admin:*").unwrap();
+    let giver = Giver { actor: "operator", scope: &all, of_platform: false };
+    let mut tx = app.db.begin().await.unwrap();
+    let merchant = &world.merchant.id;
+    create_role(&app, &mut tx, merchant, name.clone(), [].into(), giver, &caller).await.unwrap();
+    tx.commit().await.unwrap();
+
+    // It is being taken away, and somebody who could not give it says what is to stay, of the version that will be. They hold themselves
+    // up, by a role that is held, after they have read what there was.
     let mut taking = app.db.begin().await.unwrap();
+    store::lock_roles(&mut taking, merchant, std::iter::once(&name), Lock::Alone).await.unwrap();
     assert!(update_settings(&mut taking, &alice.id, &settings(""), 1).await.unwrap());
     let (other, id) = (Arc::clone(&app), alice.id.clone());
-    let kept = AccountRights { roles: [].into(), settings: settings("pii:read") };
+    let kept = AccountRights { roles: [name].into(), settings: settings("pii:read") };
     let keeping = tokio::spawn(async move {
         let scope = parse_scope("admin:*").unwrap();
         let giver = Giver { actor: "key:k", scope: &scope, of_platform: false };
