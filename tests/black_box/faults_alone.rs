@@ -1,4 +1,4 @@
-//! What a disk and a clock do to an issuer with a database of its own: full, not to be written, ten minutes off.
+//! What a disk and a clock do to an issuer with a database of its own: full, not to be written, not any more, ten minutes off.
 
 use crate::faults::{Body, Client, PASSWORD, is_proper};
 use crate::http::Answer;
@@ -81,8 +81,12 @@ async fn alone(system: &System, database: &Path, more: &[(&str, &str)]) -> (Chil
     made["key_id"] = key["key_id"].clone();
     made["secret"] = key["secret"].clone();
     made["client_id"] = application["client_id"].clone();
-    let child =
-        command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    let child = command(&["serve"])
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
     for _ in 0..100 {
         if reqwest::get(format!("{url}/readyz")).await.is_ok_and(|answer| answer.status() == 200) {
             return (child, url, made);
@@ -117,6 +121,91 @@ async fn key_token(client: &Client, url: &str, made: &Value) -> String {
     answer.expect(200).text("access_token")
 }
 
+/// Somebody who proves who they are.
+async fn prove(client: &Client, url: &str, made: &Value, login: &str) -> Answer {
+    let body = json!({ "login": login, "password": PASSWORD, "merchant_id": made["merchant_id"] });
+    client.post(&format!("{url}/v1/factors/credentials"), None, Body::Json(body)).await.unwrap()
+}
+
+async fn exchange(client: &Client, url: &str, pairs: &[(&str, &str)]) -> Answer {
+    client.post(&format!("{url}/oauth/token"), None, Body::Form(pairs)).await.unwrap()
+}
+
+/// A login that goes well; gives its refresh token.
+async fn log_in(client: &Client, url: &str, made: &Value, login: &str) -> String {
+    let proven = prove(client, url, made, login).await.expect(200).text("security_token");
+    let client_id = made["client_id"].as_str().unwrap();
+    let pairs = [("grant_type", FACTORS), ("client_id", client_id), ("security_tokens", &proven)];
+    exchange(client, url, &pairs).await.expect(200).text("refresh_token")
+}
+
+async fn refresh(client: &Client, url: &str, made: &Value, token: &str) -> Answer {
+    let client_id = made["client_id"].as_str().unwrap();
+    let pairs = [("grant_type", "refresh_token"), ("client_id", client_id), ("refresh_token", token)];
+    exchange(client, url, &pairs).await
+}
+
+/// The database's files.
+fn files_of(database: &Path) -> [PathBuf; 2] {
+    [database.to_owned(), database.with_extension("db-wal")]
+}
+
+/// Lets nobody write files any more, not even who has them open; or again.
+fn set_immutable(files: &[PathBuf], is_immutable: bool) {
+    let done =
+        std::process::Command::new("chattr").arg(if is_immutable { "+i" } else { "-i" }).args(files).status();
+    assert!(done.unwrap().success(), "this needs root, and a file system such as ext4");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_any_more_is_503_and_nothing_is_lost() {
+    let system = up(&[]).await;
+    let folder = std::env::temp_dir().join(format!("margrave-immutable-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let database = folder.join("issuer.db");
+    let (_issuer, url, made) = alone(&system, &database, &[]).await;
+    let client = Client::new();
+    let token = format!("Bearer {}", key_token(&client, &url, &made).await);
+    let make = async |username: &str| {
+        let body = json!({ "username": username, "password": PASSWORD });
+        client.post(&format!("{url}/v1/accounts"), Some(&token), Body::Json(body)).await.unwrap()
+    };
+    make("alice").await.expect(201);
+    let session = log_in(&client, &url, &made, "alice").await;
+
+    set_immutable(&files_of(&database), true);
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(make("bob").await);
+        answers.push(prove(&client, &url, &made, "alice").await);
+        answers.push(refresh(&client, &url, &made, &session).await);
+    }
+    let looked = [
+        reqwest::get(format!("{url}/healthz")).await.unwrap().status(),
+        reqwest::get(format!("{url}/.well-known/jwks.json")).await.unwrap().status(),
+    ];
+    set_immutable(&files_of(&database), false);
+    for answer in &answers {
+        // An OAuth error has no code of ours.
+        assert!(answer.status == 503 && answer.header("retry-after").is_some(), "{answer:?}");
+    }
+    assert_eq!(looked, [200, 200]);
+
+    // By itself, and with what there was: nothing of what was refused is half done.
+    let mut made_at_last = make("bob").await;
+    for _ in 0..50 {
+        if made_at_last.status != 503 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        made_at_last = make("bob").await;
+    }
+    made_at_last.expect(201);
+    refresh(&client, &url, &made, &session).await.expect(200);
+    log_in(&client, &url, &made, "bob").await;
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[tokio::test]
 async fn a_full_disk_is_503_and_nothing_is_lost_when_there_is_room_again() {
     let system = up(&[]).await;
@@ -133,6 +222,7 @@ async fn a_full_disk_is_503_and_nothing_is_lost_when_there_is_room_again() {
         make(format!("before-{number}")).await.expect(201);
         accounts.push(format!("before-{number}"));
     }
+    let mut session = log_in(&client, &url, &made, "before-0").await;
     let filler = disk.fill();
     let mut refused = 0;
     for number in 0..200 {
@@ -149,6 +239,15 @@ async fn a_full_disk_is_503_and_nothing_is_lost_when_there_is_room_again() {
         }
     }
     assert_eq!(refused, 5, "the disk is not full");
+    for _ in 0..5 {
+        let proven = prove(&client, &url, &made, "before-1").await;
+        assert!(is_proper(&proven), "{} {}", proven.status, proven.body);
+        let answer = refresh(&client, &url, &made, &session).await;
+        assert!(is_proper(&answer), "{} {}", answer.status, answer.body);
+        if answer.status == 200 {
+            session = answer.text("refresh_token");
+        }
+    }
     // What needs no row is served all the same.
     for path in ["/healthz", "/.well-known/jwks.json"] {
         assert_eq!(reqwest::get(format!("{url}{path}")).await.unwrap().status(), 200, "{path}");
@@ -166,10 +265,9 @@ async fn a_full_disk_is_503_and_nothing_is_lost_when_there_is_room_again() {
     }
     assert!(is_back, "it does not come back by itself");
     for username in accounts {
-        let body = json!({ "login": username, "password": PASSWORD, "merchant_id": made["merchant_id"] });
-        let url = format!("{url}/v1/factors/credentials");
-        client.post(&url, None, Body::Json(body)).await.unwrap().expect(200);
+        prove(&client, &url, &made, &username).await.expect(200);
     }
+    refresh(&client, &url, &made, &session).await.expect(200);
 }
 
 #[tokio::test]

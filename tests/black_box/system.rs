@@ -218,18 +218,24 @@ impl System {
     /// One more issuer process on the same database; gives its URL. Dropped, it is killed.
     pub(crate) async fn another_issuer(&self, settings: &[(&str, &str)]) -> (Child, String) {
         let listen = free_address();
+        let child = self.another_issuer_at(&listen, settings).await;
+        (child, format!("http://{listen}"))
+    }
+
+    /// The same at an address.
+    pub(crate) async fn another_issuer_at(&self, listen: &str, settings: &[(&str, &str)]) -> Child {
         let mut command = self.margrave();
-        command.arg("serve").env("MARGRAVE_LISTEN", &listen).envs(settings.iter().copied());
+        command.arg("serve").env("MARGRAVE_LISTEN", listen).envs(settings.iter().copied());
         command.stdout(Stdio::null()).kill_on_drop(true);
         let child = command.spawn().unwrap();
         let url = format!("http://{listen}");
         for _ in 0..100 {
             if reqwest::get(format!("{url}/readyz")).await.is_ok_and(|answer| answer.status() == 200) {
-                return (child, url);
+                return child;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        panic!("the second issuer does not get ready");
+        panic!("the other issuer does not get ready");
     }
 
     /// What the issuer writes.

@@ -195,20 +195,17 @@ impl Db {
             // What is erased is not left in free pages.
             .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = |most: u32| {
-            SqlitePoolOptions::new()
-                .max_connections(most)
-                .acquire_timeout(BUSY_TIMEOUT)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                // There is no network between, so nothing to ask. A transaction of a reader whose end failed is over for SQLite
-                // and not for sqlx, which would begin nothing on this connection any more.
-                .test_before_acquire(false)
-                .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
-                .connect_with(options.clone())
-        };
-        let writer = Writer::new(pool(1).await?, BUSY_TIMEOUT);
-        Ok(Self::Sqlite { readers: pool(connections.min(8)).await?, writer })
+        let pool = SqlitePoolOptions::new()
+            .acquire_timeout(BUSY_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            // There is no network between, so nothing to ask. A transaction of a reader whose end failed is over for SQLite and not
+            // for sqlx, which would begin nothing on this connection any more.
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }));
+        let writer = Writer::open(pool.clone(), options.clone(), BUSY_TIMEOUT).await?;
+        let readers = pool.max_connections(connections.min(8)).connect_with(options).await?;
+        Ok(Self::Sqlite { readers, writer })
     }
 
     /// Begins a transaction that may write. On SQLite it has the write lock at once, so that no read in it is

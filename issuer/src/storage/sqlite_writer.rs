@@ -9,11 +9,11 @@
 use super::StorageError;
 use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
 use sqlx::{Executor as _, Sqlite, SqlitePool};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
@@ -51,6 +51,8 @@ pub(crate) struct Writer {
     patience: Duration,
     /// How many transactions have begun since that was last asked.
     begun: Arc<AtomicUsize>,
+    /// Whether nobody knows yet that the connection writes.
+    is_new: Arc<AtomicBool>,
 }
 
 /// A transaction that may write.
@@ -74,10 +76,29 @@ async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result
     result.map(|_| ()).ok_or(sqlx::Error::WorkerCrashed)
 }
 
+/// A connection that is opened while its files cannot be written reads only, for as long as it is open. It may begin all the same.
+async fn prove_that_it_writes(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    execute(connection, "SAVEPOINT proof").await?;
+    execute(connection, "CREATE TABLE proof_of_writing (proof INTEGER)").await?;
+    execute(connection, "ROLLBACK TO proof").await?;
+    execute(connection, "RELEASE proof").await
+}
+
 impl Writer {
-    /// With a pool of one connection; nobody waits longer for the turn than that.
-    pub(super) fn new(pool: SqlitePool, patience: Duration) -> Self {
-        Self { pool, turn: Arc::default(), patience, begun: Arc::default() }
+    /// Opens the connection; nobody waits longer for the turn than that.
+    pub(super) async fn open(
+        pool: SqlitePoolOptions,
+        options: SqliteConnectOptions,
+        patience: Duration,
+    ) -> Result<Self, sqlx::Error> {
+        let is_new = Arc::new(AtomicBool::new(true));
+        let opened = Arc::clone(&is_new);
+        let pool = pool.max_connections(1).after_connect(move |_, _| {
+            opened.store(true, Ordering::Release);
+            Box::pin(async { Ok(()) })
+        });
+        let pool = pool.connect_with(options).await?;
+        Ok(Self { pool, turn: Arc::default(), patience, begun: Arc::default(), is_new })
     }
 
     /// Begins a transaction, with the write lock.
@@ -99,9 +120,19 @@ impl Writer {
         };
         // Should this be given up from here on, it undoes itself.
         let mut writing = Writing(Some(Box::new(Open { on, is_nested, has_begun: false, guard, turn })));
-        execute(&mut writing, sql).await?;
-        if let Some(open) = &mut writing.0 {
-            open.has_begun = true;
+        let begun = match execute(&mut writing, sql).await {
+            Ok(()) if self.is_new.swap(false, Ordering::AcqRel) => prove_that_it_writes(&mut writing).await,
+            begun => begun,
+        };
+        match (begun, &mut writing.0) {
+            (Ok(()), Some(open)) => open.has_begun = true,
+            (Ok(()), None) => {}
+            (Err(error), _) => {
+                if let Some(open) = writing.0.take_if(|open| !open.is_nested) {
+                    open.on.give_up();
+                }
+                return Err(error);
+            }
         }
         Ok(writing)
     }
