@@ -55,3 +55,44 @@ pub(crate) async fn sweep(app: &App, now: UnixMs) -> Result<u64, StorageError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Db;
+    use crate::storage::testing::on_both_databases;
+    use crate::testing::World;
+
+    async fn several_sweep_at_once_while_people_log_in(db: Db) {
+        let world = Arc::new(World::new(db).await);
+        for _ in 0..40 {
+            let answer = world.log_in("alice").await.unwrap();
+            world.refresh(&answer).await.unwrap();
+        }
+        world.pass_s(14 * 3600 + 1);
+        let processes =
+            [Arc::clone(&world.app), world.another_process().await, world.another_process().await];
+        let sweepers: Vec<_> = (0..9)
+            .map(|number| {
+                let app = Arc::clone(&processes[number % processes.len()]);
+                tokio::spawn(async move { sweep(&app, app.clock.now()).await })
+            })
+            .collect();
+        let mut alive = Vec::new();
+        for _ in 0..10 {
+            let answer = world.log_in("alice").await.unwrap();
+            alive.push(world.refresh(&answer).await.unwrap());
+        }
+        let mut swept = 0;
+        for sweeper in sweepers {
+            swept += sweeper.await.unwrap().unwrap();
+        }
+        // A security token, two refresh tokens and a session of each login; each once.
+        assert!((160..=165).contains(&swept), "{swept}");
+        assert_eq!(sweep(&world.app, world.app.clock.now()).await.unwrap(), 0);
+        for answer in alive {
+            world.refresh(&answer).await.unwrap();
+        }
+    }
+    on_both_databases!(several, super::several_sweep_at_once_while_people_log_in);
+}

@@ -1,5 +1,6 @@
 //! Signing keys rotate under load without a failed request, and are taken away at once when they must be.
 
+use crate::http::{basic, post_form};
 use crate::revocation::until_refused;
 use crate::system::up;
 use std::collections::BTreeSet;
@@ -22,10 +23,26 @@ async fn rotation_under_load_fails_no_request() {
         "issuer.limits.address_attempts=1000",
     ])
     .await;
+    // Two issuers rotate, whichever is the first.
+    let (_second, second) = system
+        .another_issuer(&[
+            ("MARGRAVE_KEYS__ROTATE_EVERY_S", "2"),
+            ("MARGRAVE_KEYS__PUBLISH_AHEAD_S", "30"),
+            ("MARGRAVE_LIMITS__ACCOUNT_ATTEMPTS", "1000"),
+            ("MARGRAVE_LIMITS__ADDRESS_ATTEMPTS", "1000"),
+        ])
+        .await;
+    let authorization = basic(system.fact("key_id"), system.fact("key_secret"));
+    let url = format!("{second}/oauth/token");
+    let of_second = async || {
+        let grant = [("grant_type", "client_credentials")];
+        let answer = post_form(&url, &[("authorization", &authorization)], &grant).await;
+        answer.expect(200).text("access_token")
+    };
     let mut signers = BTreeSet::new();
     let mut kept = system.key_token().await;
     for round in 0..350 {
-        let token = system.key_token().await;
+        let token = if round % 2 == 0 { system.key_token().await } else { of_second().await };
         signers.insert(kid(&token));
         system.call("/api/x", &token).await.expect(200);
         // A token of the retiring key counts until it expires.

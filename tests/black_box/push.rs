@@ -123,6 +123,24 @@ async fn what_is_said_to_be_propagated_is_refused_from_then_on() {
     }
 }
 
+#[tokio::test]
+async fn whichever_issuer_ends_something_every_edge_knows_before_it_answers() {
+    let system = up(&["edge.revocations.poll_ms=10000"]).await;
+    let (_second, second) = system.another_issuer(&[]).await;
+    let (_third, third) = system.another_issuer(&[]).await;
+    // Until they know their edges.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    for turn in 0..12 {
+        let person = system.log_in().await;
+        system.call("/api/x", &person.access).await.expect(200);
+        let authorization = format!("Bearer {}", person.access);
+        let logout = format!("{}/v1/logout", if turn % 2 == 0 { &second } else { &third });
+        let answer = send("POST", &logout, &[("authorization", &authorization)], None).await.expect(204);
+        assert_eq!(answer.header("margrave-propagated"), Some("true"), "turn {turn}");
+        assert_eq!(system.call("/api/x", &person.access).await.expect(401).code(), "session_ended");
+    }
+}
+
 /// Every kind of ending that there is, with the issuer and then the edge gone right after the answer.
 #[tokio::test]
 async fn whatever_kind_is_said_to_be_propagated_stays_refused_with_the_issuer_gone() {

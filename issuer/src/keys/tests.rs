@@ -1,6 +1,6 @@
 //! The master key is changed while issuers go on, on both databases.
 
-use super::{MasterKeys, Rewrapped, find_root, opening_key, rotate_master_key};
+use super::{MasterKeys, Rewrapped, Rotated, find_root, list, opening_key, rotate, rotate_master_key};
 use crate::app::App;
 use crate::audit::{seal_some, verify_chain};
 use crate::clock::Clock;
@@ -9,7 +9,10 @@ use crate::http::context::Caller;
 use crate::storage::Db;
 use crate::storage::testing::{dump, on_both_databases};
 use crate::testing::World;
+use crate::tokens::check_presented;
+use margrave_shared::jwk::schedule::{KeyState, Rotation};
 use margrave_shared::secret::SecretKey;
+use std::sync::Arc;
 
 fn key(byte: u8) -> SecretKey {
     SecretKey::from_bytes([byte; 32])
@@ -94,3 +97,42 @@ async fn a_root_key_that_is_taken_away_is_not_made_anew(db: Db) {
     assert!(find_root(&world.app.db, &key(5).into()).await.unwrap().is_none());
 }
 on_both_databases!(taken, super::a_root_key_that_is_taken_away_is_not_made_anew);
+
+async fn of_many_that_rotate_at_once_one_does_and_every_process_knows(db: Db) {
+    let world = World::new(db).await;
+    let processes = [Arc::clone(&world.app), world.another_process().await, world.another_process().await];
+    let mut tokens = Vec::new();
+    for round in 0..5 {
+        tokens.push(world.log_in("alice").await.unwrap().access_token);
+        // Until the standby has been published for long enough.
+        world.pass_s(world.app.keys_config.publish_ahead_s + 1);
+        let racers: Vec<_> = (0..12)
+            .map(|number| {
+                let app = Arc::clone(&processes[number % processes.len()]);
+                tokio::spawn(
+                    async move { rotate(&app, Rotation::Requested, "test", &Caller::operator()).await },
+                )
+            })
+            .collect();
+        let mut promoted = 0;
+        for racer in racers {
+            promoted += usize::from(racer.await.unwrap().unwrap() == Rotated::Promoted);
+        }
+        assert_eq!(promoted, 1, "round {round}");
+        let keys = list(&world.app.db).await.unwrap();
+        let of = |state| keys.iter().filter(|key| key.state == state).count();
+        assert_eq!((of(KeyState::Active), of(KeyState::Standby)), (1, 1), "round {round}: {keys:?}");
+        for app in &processes {
+            app.keyring.reload(&app.db).await.unwrap();
+            assert_eq!(app.keyring.signer().unwrap().kid(), processes[0].keyring.signer().unwrap().kid());
+        }
+    }
+    // What the first keys have signed counts as long as it lives, and nowhere longer.
+    let newest = world.log_in("alice").await.unwrap().access_token;
+    for app in &processes {
+        let audience = std::slice::from_ref(&app.public_url);
+        check_presented(app, &newest, audience).await.unwrap();
+        check_presented(app, &tokens[0], audience).await.unwrap_err();
+    }
+}
+on_both_databases!(rotation, super::of_many_that_rotate_at_once_one_does_and_every_process_knows);
