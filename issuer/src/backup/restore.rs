@@ -39,7 +39,7 @@ pub(crate) async fn restore(
     // Before its schema is touched.
     expect_empty(&mut db.begin().await?).await?;
     migrate_to(db, header.schema).await?;
-    let there = schema(db).await?;
+    let there = schema(&mut db.glance().await?).await?;
     if there > header.schema {
         return Err(BackupError::Further(there, header.schema));
     }

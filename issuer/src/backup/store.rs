@@ -2,7 +2,7 @@
 
 use super::BackupError;
 use super::tables::{Kind, Table, Value};
-use crate::storage::{Db, StorageError, Tx, on_tx};
+use crate::storage::{StorageError, Tx, on_tx};
 use futures_util::TryStreamExt as _;
 use margrave_shared::base64;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row as _};
@@ -50,10 +50,9 @@ pub(super) async fn tables(tx: &mut Tx) -> Result<Vec<Table>, StorageError> {
 }
 
 /// The number of the last migration that has been applied.
-pub(super) async fn schema(db: &Db) -> Result<i64, StorageError> {
+pub(super) async fn schema(tx: &mut Tx) -> Result<i64, StorageError> {
     const LAST: &str = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations";
-    let mut tx = db.glance().await?;
-    on_tx!(&mut tx, c => sqlx::query_scalar(LAST).fetch_one(c).await)
+    on_tx!(tx, c => sqlx::query_scalar(LAST).fetch_one(c).await)
 }
 
 /// Whether a table holds anything.

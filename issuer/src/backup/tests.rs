@@ -91,21 +91,25 @@ async fn every_database_is_made_again_from_a_backup_of_either(db: Db) {
     let mut tx = world.app.db.read().await.unwrap();
     let head = find_head(&mut tx).await.unwrap();
     drop(tx);
-    let rows = write_backup(&world.app.db, &key(), &path, UnixMs(7), |_| {}).await.unwrap();
+    let rows = write_backup(&mut world.app.db.snapshot().await.unwrap(), &key(), &path, UnixMs(7), |_| {})
+        .await
+        .unwrap();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
     assert!(matches!(
-        write_backup(&world.app.db, &key(), &path, UnixMs(7), |_| {}).await,
+        write_backup(&mut world.app.db.snapshot().await.unwrap(), &key(), &path, UnixMs(7), |_| {}).await,
         Err(BackupError::File(..))
     ));
     for target in [sqlite_unmigrated().await, postgres_unmigrated().await] {
         let restored = restore(&target, &key(), &path, "new epoch", |_| {}).await.unwrap();
         assert_eq!(restored, Restored { rows, at: 7 });
         let second = file();
-        write_backup(&target, &key(), &second, UnixMs(7), |_| {}).await.unwrap();
+        write_backup(&mut target.snapshot().await.unwrap(), &key(), &second, UnixMs(7), |_| {})
+            .await
+            .unwrap();
         let expected: Vec<String> =
             content(&path).iter().map(|line| line.replace(&head.epoch, "new epoch")).collect();
         let mut found = content(&second);
@@ -129,7 +133,9 @@ on_both_databases!(round, super::every_database_is_made_again_from_a_backup_of_e
 async fn a_backup_that_was_touched_is_refused_and_the_database_stays_empty() {
     let world = World::new(crate::storage::testing::sqlite().await).await;
     let path = file();
-    write_backup(&world.app.db, &key(), &path, UnixMs(7), |_| {}).await.unwrap();
+    write_backup(&mut world.app.db.snapshot().await.unwrap(), &key(), &path, UnixMs(7), |_| {})
+        .await
+        .unwrap();
     let whole = std::fs::read(&path).unwrap();
     let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
     let without = |place: usize| {

@@ -4,23 +4,23 @@ use super::BackupError;
 use super::file::{Header, Writer};
 use super::store::{read_rows, schema, tables};
 use super::tables::Value;
-use crate::storage::Db;
+use crate::storage::Tx;
 use margrave_shared::secret::SecretKey;
 use margrave_shared::time::UnixMs;
 use std::path::Path;
 
-/// Writes everything of one moment into a new file, while the issuer goes on. `told` hears of every ten thousand rows.
+/// Writes everything that a snapshot sees into a new file, while the issuer goes on. `told` hears of every ten thousand rows.
 ///
 /// # Errors
 /// [`BackupError`]; the file is not there then.
 pub(crate) async fn write_backup(
-    db: &Db,
+    tx: &mut Tx,
     key: &SecretKey,
     path: &Path,
     now: UnixMs,
     mut told: impl FnMut(u64),
 ) -> Result<u64, BackupError> {
-    let header = Header { margrave_backup: 1, schema: schema(db).await?, at: now.0 };
+    let header = Header { margrave_backup: 1, schema: schema(tx).await?, at: now.0 };
     let mut part = path.as_os_str().to_owned();
     part.push(format!(".{}.part", std::process::id()));
     let part = Path::new(&part);
@@ -30,9 +30,8 @@ pub(crate) async fn write_backup(
     }
     let mut writer = Writer::create(part, key, header)?;
     let written = async {
-        let mut tx = db.snapshot().await?;
         let mut rows = 0;
-        for table in tables(&mut tx).await? {
+        for table in tables(tx).await? {
             writer.table(&table)?;
             let each = |row: &[Value]| {
                 rows += 1;
@@ -41,7 +40,7 @@ pub(crate) async fn write_backup(
                 }
                 writer.row(row)
             };
-            read_rows(&mut tx, &table, each).await?;
+            read_rows(tx, &table, each).await?;
         }
         Ok::<_, BackupError>(())
     };

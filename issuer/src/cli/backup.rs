@@ -21,10 +21,11 @@ fn tell(rows: u64) {
 pub(super) async fn make(config: &Config, file: &Path, output: Output) -> Result<(), CommandError> {
     telemetry::start_for_a_command();
     let (masters, db) = (config.master_keys()?, open(config).await?);
+    let mut tx = db.snapshot().await?;
     // While the master key is being changed it is the one that opens what is copied.
-    let key = opening_key(&db, &masters).await?;
+    let key = opening_key(&mut tx, &masters).await?;
     let now = Clock::System.now();
-    let rows = write_backup(&db, &key, file, now, tell)
+    let rows = write_backup(&mut tx, &key, file, now, tell)
         .await
         .map_err(|error| CommandError::Text(error.to_string()))?;
     output.print(

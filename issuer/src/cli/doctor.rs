@@ -190,7 +190,8 @@ const WRONG_KEY: &str = "use the master key that the database was made with; wha
 /// While the master key is being changed: which of the two opens the database, and so what is to be done next.
 async fn change_of_key(db: &Db, masters: &MasterKeys, checks: &mut Checks) {
     let Some(next) = &masters.next else { return };
-    match opening_key(db, masters).await {
+    let opening = async { opening_key(&mut db.glance().await?, masters).await };
+    match opening.await {
         Ok(key) if key.bytes() == next.bytes() => checks.warn(
             "master key change",
             "the next master key opens the database already",

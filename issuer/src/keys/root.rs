@@ -87,8 +87,8 @@ pub(crate) async fn find_root(db: &Db, masters: &MasterKeys) -> Result<Option<Se
 ///
 /// # Errors
 /// [`Failure::Internal`] where neither does.
-pub(crate) async fn opening_key(db: &Db, masters: &MasterKeys) -> Result<SecretKey, Failure> {
-    let Some(row) = store::find_root(&mut db.glance().await?).await? else {
+pub(crate) async fn opening_key(tx: &mut Tx, masters: &MasterKeys) -> Result<SecretKey, Failure> {
+    let Some(row) = store::find_root(tx).await? else {
         return Ok(masters.current.clone());
     };
     Ok(match (open_with(masters, &row.sealed)?.1, &masters.next) {

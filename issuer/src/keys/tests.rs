@@ -35,12 +35,12 @@ async fn who_changes_the_master_key_stops_nobody(db: Db) {
     let both = MasterKeys { current: old.clone(), next: Some(next.clone()) };
     assert!(start(db, both.clone()).await);
     assert!(!start(db, next.clone().into()).await, "it is not the key yet");
-    assert_eq!(opening_key(db, &both).await.unwrap().bytes(), old.bytes());
+    assert_eq!(opening_key(&mut db.glance().await.unwrap(), &both).await.unwrap().bytes(), old.bytes());
     assert!(rotate_master_key(app, &old.clone().into(), &caller).await.is_err(), "there is no next one");
     assert_eq!(rotate_master_key(app, &both, &caller).await.unwrap(), Rewrapped::Done);
     assert_eq!(rotate_master_key(app, &both, &caller).await.unwrap(), Rewrapped::Already);
     assert_eq!(
-        opening_key(db, &both).await.unwrap().bytes(),
+        opening_key(&mut db.glance().await.unwrap(), &both).await.unwrap().bytes(),
         next.bytes(),
         "a backup is made with it from now on"
     );

@@ -63,3 +63,68 @@ pub(crate) async fn is_current(db: &Db) -> Result<bool, StorageError> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a release that runs beside the one that has migrated does not notice a statement. `added` are the columns that the
+    /// migration has added before it, as `TABLE.COLUMN`.
+    fn only_adds(statement: &str, added: &mut Vec<String>) -> bool {
+        let spaced = statement.replace('(', " ( ").replace(')', " ) ").replace(',', " ").to_ascii_uppercase();
+        let words: Vec<_> = spaced.split_whitespace().collect();
+        match words.as_slice() {
+            ["CREATE", "TABLE" | "INDEX", ..] => true,
+            // Of what it does not write nothing is refused.
+            ["CREATE", "UNIQUE", "INDEX", _, "ON", table, "(", columns @ ..] => columns
+                .iter()
+                .take_while(|word| **word != ")")
+                .all(|column| added.contains(&format!("{table}.{column}"))),
+            // What it writes without the new column must still be let in.
+            ["ALTER", "TABLE", table, "ADD", "COLUMN", column, _, rest @ ..] => {
+                added.push(format!("{table}.{column}"));
+                !rest.contains(&"UNIQUE") && (!rest.contains(&"NOT") || rest.contains(&"DEFAULT"))
+            }
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn what_only_adds_is_told_from_what_takes_away() {
+        for (statement, only) in [
+            ("CREATE TABLE a (b TEXT NOT NULL)", true),
+            ("CREATE INDEX a_by_b ON a (b)", true),
+            ("ALTER TABLE a ADD COLUMN b TEXT", true),
+            ("ALTER TABLE a ADD COLUMN b TEXT NOT NULL DEFAULT ''", true),
+            ("CREATE UNIQUE INDEX a_by_b ON a (b) WHERE b IS NOT NULL", true),
+            ("CREATE UNIQUE INDEX a_by_c ON a (b, c)", false),
+            ("ALTER TABLE a ADD COLUMN d TEXT NOT NULL", false),
+            ("ALTER TABLE a ADD COLUMN e TEXT UNIQUE", false),
+            ("ALTER TABLE a DROP COLUMN b", false),
+            ("ALTER TABLE a RENAME TO c", false),
+            ("DROP TABLE a", false),
+            ("UPDATE a SET b = ''", false),
+        ] {
+            let mut added = vec!["A.B".to_owned()];
+            assert_eq!(only_adds(statement, &mut added), only, "{statement}");
+        }
+    }
+
+    #[test]
+    fn every_migration_but_the_first_only_adds_and_both_databases_have_the_same() {
+        let kinds = [&*SQLITE, &*POSTGRES].map(|migrator| {
+            let mut seen = Vec::new();
+            for migration in migrator.iter().filter(|migration| migration.version > 1) {
+                let without_comments = |line: &str| line.split("--").next().unwrap().to_owned();
+                let sql: Vec<_> = migration.sql.as_str().lines().map(without_comments).collect();
+                let (sql, mut added) = (sql.join(" "), Vec::new());
+                for statement in sql.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
+                    assert!(only_adds(statement, &mut added), "{}: {statement}", migration.version);
+                }
+                seen.push((migration.version, migration.description.clone()));
+            }
+            seen
+        });
+        assert_eq!(kinds[0], kinds[1]);
+    }
+}
