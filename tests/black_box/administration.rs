@@ -144,6 +144,8 @@ async fn an_edges_key_is_changed_without_a_refused_request() {
     system.command(&next).await;
     // With the old key, and then with the next one.
     system.log_in().await;
+    let said = system.refused_command(&["edges", "drop-old-key", &edge]).await;
+    assert!(said.contains("has not signed with its next key"), "{said}");
     let path = system.edge_folder().with_file_name("secrets.json");
     let mut secrets: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     secrets["edge_signing_key"] = made["signing_key"].clone();

@@ -151,8 +151,14 @@ impl System {
 
     /// Kills a part without warning, which ends the whole; starts it again on the same state.
     pub(crate) async fn crash_and_restart(&mut self, part: &str) {
+        self.crash_and_restart_after(part, |_| {}).await;
+    }
+
+    /// The same, with something that is done while nothing runs.
+    pub(crate) async fn crash_and_restart_after(&mut self, part: &str, meanwhile: impl FnOnce(&Self)) {
         self.signal(part, "-KILL");
         assert!(!self.child.wait().await.unwrap().success(), "a lost part ends the command with an error");
+        meanwhile(self);
         let arguments: Vec<&str> =
             self.arguments.iter().map(String::as_str).filter(|text| *text != "--fresh").collect();
         (self.child, self.facts) = spawn(&arguments).await;
@@ -175,7 +181,7 @@ impl System {
         let secrets: Value = serde_json::from_str(&secrets).unwrap();
         let option = self.arguments.iter().position(|text| text == "--postgres");
         let database = option.map_or_else(
-            || format!("sqlite:{}", self.state.join("issuer.db").display()),
+            || format!("sqlite:{}", self.database().display()),
             |at| self.arguments[at + 1].clone(),
         );
         vec![
@@ -241,6 +247,11 @@ impl System {
     /// What the issuer writes.
     pub(crate) fn issuer_log(&self) -> PathBuf {
         self.state.join("issuer.log")
+    }
+
+    /// The issuer's database, where it is SQLite.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.state.join("issuer.db")
     }
 
     /// The edge's part of the state folder.

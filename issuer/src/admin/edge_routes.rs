@@ -49,6 +49,8 @@ pub(super) struct ShownEdge {
     name: String,
     public_key: String,
     next_public_key: Option<String>,
+    /// When it was first seen to sign with the next one: from then on the present one may be dropped.
+    next_key_used_at: Option<UnixMs>,
     merchants: Vec<String>,
     push_url: Option<String>,
     created_at: UnixMs,
@@ -70,6 +72,7 @@ impl From<&Edge> for ShownEdge {
             name,
             public_key: base64::encode_url(&public_key),
             next_public_key: next_public_key.map(|key| base64::encode_url(&key)),
+            next_key_used_at: edge.next_key_used_at,
             merchants,
             push_url,
             created_at: edge.created_at,

@@ -47,6 +47,9 @@ pub(super) enum Command {
     DropOldKey {
         /// The edge's id.
         edge: String,
+        /// Also where it has not been seen to sign with the next key: the old one was stolen, say.
+        #[arg(long)]
+        unseen: bool,
     },
     /// List the pushes that were given up: those edges have pulled, or will.
     DeadLetters,
@@ -106,11 +109,19 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
                         and when it signs with it: margrave edges drop-old-key";
             output.print(text, &json!({ "edge_id": id, "next_public_key": public_key }));
         }
-        Command::DropOldKey { edge } => {
+        Command::DropOldKey { edge, unseen } => {
             let id = edge_id(edge)?;
             let standing = find_edge(&mut app.db.glance().await?, &id).await?;
-            if standing.is_some_and(|edge| edge.next_public_key.is_none()) {
+            let (has_next, is_used) = standing.map_or((true, true), |edge| {
+                (edge.next_public_key.is_some(), edge.next_key_used_at.is_some())
+            });
+            if !has_next {
                 let text = "it has no next key: `margrave edges next-key` names one";
+                return Err(CommandError::Text(text.to_owned()));
+            }
+            if !is_used && !unseen {
+                let text = "it has not signed with its next key yet, and would be locked out: give it that one (EDGE_SIGNING_KEY) and start it \
+                            anew. Is the old one stolen: --unseen";
                 return Err(CommandError::Text(text.to_owned()));
             }
             let change = |facts: EdgeFacts| EdgeFacts {

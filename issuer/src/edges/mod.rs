@@ -32,6 +32,8 @@ pub(crate) struct Edge {
     pub(crate) created_at: UnixMs,
     /// Raised by every change.
     pub(crate) version: i64,
+    /// When it was first seen to sign with its next key.
+    pub(crate) next_key_used_at: Option<UnixMs>,
     /// What an operator says of it.
     pub(crate) facts: EdgeFacts,
 }
@@ -78,7 +80,8 @@ pub(crate) async fn create_edge(
 ) -> Result<Edge, Failure> {
     check(tx, &facts).await?;
     let now = app.clock.now();
-    let edge = Edge { id: EdgeId::from_random(app.entropy.bytes()), created_at: now, version: 0, facts };
+    let id = EdgeId::from_random(app.entropy.bytes());
+    let edge = Edge { id, created_at: now, version: 0, next_key_used_at: None, facts };
     store::insert_edge(tx, &edge).await.map_err(|error| taken(error, &edge.name))?;
     write(app, tx, "edge.create", &edge.id, actor, caller).await?;
     Ok(edge)
@@ -121,11 +124,18 @@ pub(crate) async fn change_edge(
 ) -> Result<Edge, Failure> {
     let mut tx = app.db.begin().await?;
     let before = find_edge(&mut tx, id).await?.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_edge"))?;
+    let next_before = before.facts.next_public_key;
     let facts = change(before.facts);
     check(&mut tx, &facts).await?;
     let version = version.unwrap_or(before.version);
-    let after =
-        Edge { id: id.clone(), created_at: before.created_at, version: version.saturating_add(1), facts };
+    let is_same_key = facts.next_public_key.is_some() && facts.next_public_key == next_before;
+    let after = Edge {
+        id: id.clone(),
+        created_at: before.created_at,
+        version: version.saturating_add(1),
+        next_key_used_at: before.next_key_used_at.filter(|_| is_same_key),
+        facts,
+    };
     let changed = store::update_edge(&mut tx, &after, version).await;
     if !changed.map_err(|error| taken(error, &after.name))? {
         return Err(Failure::denied(ErrorCode::PreconditionFailed, "another_version"));

@@ -8,14 +8,17 @@ use margrave_shared::time::UnixMs;
 const INSERT: &str =
     "INSERT INTO edges (id, name, public_key, merchants, created_at, push_url, next_public_key)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
-const FIND: &str = "SELECT id, name, public_key, next_public_key, merchants, push_url, created_at, version
+const FIND: &str =
+    "SELECT id, name, public_key, next_public_key, next_key_used_at, merchants, push_url, created_at, version
     FROM edges WHERE id = $1 AND disabled_at IS NULL";
 const FIND_ALL: &str =
-    "SELECT id, name, public_key, next_public_key, merchants, push_url, created_at, version
+    "SELECT id, name, public_key, next_public_key, next_key_used_at, merchants, push_url, created_at, version
     FROM edges WHERE disabled_at IS NULL ORDER BY name";
 const UPDATE: &str =
     "UPDATE edges SET public_key = $2, next_public_key = $3, merchants = $4, push_url = $5, name = $6,
-    version = version + 1 WHERE id = $1 AND version = $7 AND disabled_at IS NULL";
+    next_key_used_at = CASE WHEN next_public_key = $3 THEN next_key_used_at END, version = version + 1
+    WHERE id = $1 AND version = $7 AND disabled_at IS NULL";
+const NOTE_NEXT_KEY: &str = "UPDATE edges SET next_key_used_at = $3 WHERE id = $1 AND next_public_key = $2 AND next_key_used_at IS NULL";
 const DISABLE: &str =
     "UPDATE edges SET disabled_at = $2, version = version + 1 WHERE id = $1 AND disabled_at IS NULL";
 const PUT_LETTER: &str = "INSERT INTO dead_letters (edge_id, from_seq, to_seq, at, attempts, error)
@@ -27,8 +30,18 @@ const FIND_LETTERS: &str =
     "SELECT edge_id, from_seq, to_seq, at, attempts, error FROM dead_letters ORDER BY at DESC LIMIT $1";
 
 #[cfg(test)]
-const ALL: &[&str] =
-    &[INSERT, FIND, FIND_ALL, UPDATE, DISABLE, PUT_LETTER, DELETE_OLD_LETTERS, FIND_LETTERS, FIND_STANDING];
+const ALL: &[&str] = &[
+    INSERT,
+    FIND,
+    FIND_ALL,
+    UPDATE,
+    NOTE_NEXT_KEY,
+    DISABLE,
+    PUT_LETTER,
+    DELETE_OLD_LETTERS,
+    FIND_LETTERS,
+    FIND_STANDING,
+];
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -36,6 +49,7 @@ struct Row {
     name: String,
     public_key: Vec<u8>,
     next_public_key: Option<Vec<u8>>,
+    next_key_used_at: Option<i64>,
     merchants: String,
     push_url: Option<String>,
     created_at: i64,
@@ -68,6 +82,7 @@ impl TryFrom<Row> for Edge {
             id: EdgeId::parse(&row.id).map_err(|_| corrupt("id"))?,
             created_at: UnixMs(row.created_at),
             version: row.version,
+            next_key_used_at: row.next_key_used_at.map(UnixMs),
             facts: EdgeFacts {
                 name: row.name,
                 public_key: row.public_key.try_into().map_err(|_| corrupt("public_key"))?,
@@ -106,6 +121,22 @@ pub(super) async fn update_edge(tx: &mut Tx, edge: &Edge, version: i64) -> Resul
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))
+}
+
+/// Notes that an edge has signed with its next key.
+pub(super) async fn note_next_key(
+    tx: &mut Tx,
+    id: &EdgeId,
+    key: &[u8; 32],
+    now: UnixMs,
+) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(NOTE_NEXT_KEY)
+        .bind(id.as_str())
+        .bind(key.as_slice())
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|_| ()))
 }
 
 /// An edge that is not disabled.

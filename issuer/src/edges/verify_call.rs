@@ -2,6 +2,7 @@
 //! method, target, the edge's statements and the body's digest.
 
 use super::find_edge;
+use super::store::note_next_key;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::http::incoming::text;
@@ -14,6 +15,7 @@ use margrave_shared::http_signature::{
 };
 use margrave_shared::id::EdgeId;
 use margrave_shared::token::verify::verify_ed25519;
+use std::cell::OnceCell;
 
 /// A request that claims to come from an edge.
 #[derive(Debug)]
@@ -71,9 +73,11 @@ pub(crate) async fn verify_call(app: &App, call: &EdgeCall<'_>) -> Result<EdgeId
         .flatten()
         .map(|key| VerifyingKey::from_bytes(key).map_err(|_| refuse("bad_key")))
         .collect::<Result<_, _>>()?;
+    let signed_by = OnceCell::new();
     verify(&message, &headers, Algorithm::Ed25519, app.clock.now(), |key_id, base, signature| {
         let Ok(bytes) = <&[u8; 64]>::try_from(signature) else { return false };
-        key_id == edge.id.as_str() && keys.iter().any(|key| verify_ed25519(key, base, bytes).is_ok())
+        let number = keys.iter().position(|key| verify_ed25519(key, base, bytes).is_ok());
+        key_id == edge.id.as_str() && number.is_some_and(|number| signed_by.set(number).is_ok())
     })
     .map_err(|bad| match bad {
         // One of the two clocks is off: that is nothing of the edge's, and over when it is set.
@@ -81,5 +85,18 @@ pub(crate) async fn verify_call(app: &App, call: &EdgeCall<'_>) -> Result<EdgeId
         _ => refuse("edge_signature"),
     })?;
     app.heard.note(&edge.id);
+    let is_next = signed_by.into_inner().is_some_and(|number| number > 0);
+    if let (true, None, Some(next)) = (is_next, edge.next_key_used_at, &edge.next_public_key) {
+        // Once for each change of a key. Nobody is refused because it cannot be noted.
+        drop(tx);
+        let noted = async {
+            let mut tx = app.db.begin().await?;
+            note_next_key(&mut tx, &edge.id, next, app.clock.now()).await?;
+            tx.commit().await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "an edge signs with its next key, which could not be noted");
+        }
+    }
     Ok(edge.id)
 }

@@ -2,3 +2,5 @@
 ALTER TABLE merchants ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';
 -- When somebody with a shell last made themselves an administrator of it.
 ALTER TABLE merchants ADD COLUMN reset_at BIGINT;
+-- When an edge was first seen to sign with its next key.
+ALTER TABLE edges ADD COLUMN next_key_used_at BIGINT;
