@@ -41,6 +41,12 @@ async fn a_role_opens_a_route_and_closes_it_within_a_second() {
     let rights = format!("/accounts/{account}/rights");
     system.change(&rights, json!({ "roles": ["auditor"] })).await.expect(200);
     assert_eq!(until_refused(&system, "/api/x", &before.access).await.code(), "session_ended");
+    // What somebody is told of a refusal through the edge is what the audit knows it by.
+    let wrong = system.attempt(system.fact("username"), "wrong").await.expect(401);
+    let id = wrong.text("request_id");
+    assert_eq!(wrong.header("margrave-request-id"), Some(id.as_str()));
+    let found = system.admin("GET", &format!("/audit?request_id={id}"), None).await.expect(200).json();
+    assert_eq!(found["entries"][0]["act"], "factor.credentials", "{found}");
     let auditor = system.log_in().await;
     system.call("/api/admin/x", &auditor.access).await.expect(200);
 

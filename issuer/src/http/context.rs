@@ -5,7 +5,23 @@ use margrave_shared::id::{EdgeId, RequestId};
 use margrave_shared::wire::device::DeviceClaim;
 use margrave_shared::wire::session_seen::SessionSeen;
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+/// The id by which a client knows its request: the edge's, once it is known that an edge has signed it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KnownAs(Arc<OnceLock<RequestId>>);
+
+impl KnownAs {
+    /// An edge knows it by this one.
+    pub(crate) fn set(&self, id: RequestId) {
+        let _ = self.0.set(id);
+    }
+
+    /// That one, where there is one.
+    pub(crate) fn get(&self) -> Option<&RequestId> {
+        self.0.get()
+    }
+}
 
 /// The caller of a request.
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,7 @@
 //! calls.
 
 use super::acting::Acting;
-use super::context::Caller;
+use super::context::{Caller, KnownAs};
 use super::error::ApiError;
 use super::peer::Peer;
 use crate::app::App;
@@ -76,7 +76,12 @@ impl FromRequest<Arc<App>> for Incoming {
             caller.address = signed(names::CLIENT_ADDRESS).parse::<IpAddr>().ok();
             caller.session_seen = SessionSeen::parse(signed(names::SESSION_SEEN));
             caller.device = DeviceClaim::parse(signed(names::DEVICE));
-            caller.request_id = RequestId::parse(signed(names::REQUEST_ID)).ok().or(caller.request_id);
+            if let Ok(id) = RequestId::parse(signed(names::REQUEST_ID)) {
+                if let Some(known) = parts.extensions.get::<KnownAs>() {
+                    known.set(id.clone());
+                }
+                caller.request_id = Some(id);
+            }
         }
         let acting = parts.extensions.get::<Acting>().cloned().unwrap_or_default();
         Ok(Self { acting, uri: parts.uri, headers: parts.headers, body, caller })

@@ -1,5 +1,6 @@
 //! What every request passes: an id, a time limit, a guard against panics, a log line and the security headers.
 
+use super::context::KnownAs;
 use super::error::{ApiError, write_body};
 use crate::app::App;
 use crate::clock::Stopwatch;
@@ -30,6 +31,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
 pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let request_id = RequestId::from_random(app.entropy.bytes());
     request.extensions_mut().insert(request_id.clone());
+    let known_as = KnownAs::default();
+    request.extensions_mut().insert(known_as.clone());
     let (started, watch) = (app.clock.now(), Stopwatch::start());
     let route =
         request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
@@ -79,6 +82,8 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
         }
         Err(_) => ApiError::new(ErrorCode::StateUnavailable).into_response(),
     };
+    // Whoever asks what became of their request names the one id that they have seen.
+    let request_id = known_as.get().cloned().unwrap_or(request_id);
     let status = response.status().as_u16();
     span.record("http.response.status_code", status);
     drop(span);

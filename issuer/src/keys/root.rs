@@ -97,6 +97,16 @@ pub(crate) async fn opening_key(tx: &mut Tx, masters: &MasterKeys) -> Result<Sec
     })
 }
 
+/// What the root key of a database without one is to be.
+async fn new_root(tx: &mut Tx, masters: &MasterKeys, entropy: &Entropy) -> Result<SecretKey, Failure> {
+    match of_before(tx, masters).await? {
+        Some(root) => Ok(root),
+        // Another root would begin another chain, and whatever the first one has sealed would stay closed.
+        None if has_entries(tx).await? => Err(Failure::Internal(ROOT_IS_GONE)),
+        None => Ok(SecretKey::from_bytes(entropy.bytes())),
+    }
+}
+
 /// Finds the root key, or makes it: of several processes one does. In a database of before it is the master key that its other keys come
 /// from.
 ///
@@ -110,15 +120,17 @@ pub(crate) async fn root(
 ) -> Result<SecretKey, Failure> {
     let mut tx = db.begin().await?;
     if store::find_root(&mut tx).await?.is_none() {
-        let made = match of_before(&mut tx, masters).await? {
-            Some(root) => root,
-            // Another root would begin another chain, and whatever the first one has sealed would stay closed.
-            None if has_entries(&mut tx).await? => return Err(Failure::Internal(ROOT_IS_GONE)),
-            None => SecretKey::from_bytes(entropy.bytes()),
-        };
-        let sealed = seal(&masters.current.derive("root key"), PURPOSE, made.bytes(), entropy.bytes());
-        store::insert_root(&mut tx, &sealed, clock.now()).await?;
-        begin_chain(&mut tx, &made, clock.now()).await?;
+        match new_root(&mut tx, masters, entropy).await {
+            Ok(made) => {
+                let sealed =
+                    seal(&masters.current.derive("root key"), PURPOSE, made.bytes(), entropy.bytes());
+                store::insert_root(&mut tx, &sealed, clock.now()).await?;
+                begin_chain(&mut tx, &made, clock.now()).await?;
+            }
+            // Another process has made it since that was asked, and keys and entries that come from it.
+            Err(_) if store::find_root(&mut tx).await?.is_some() => {}
+            Err(failure) => return Err(failure),
+        }
     }
     let row = store::find_root(&mut tx).await?.ok_or(Failure::Internal("the root key is not there"))?;
     let (root, _) = open_with(masters, &row.sealed)?;

@@ -136,3 +136,12 @@ async fn of_many_that_rotate_at_once_one_does_and_every_process_knows(db: Db) {
     }
 }
 on_both_databases!(rotation, super::of_many_that_rotate_at_once_one_does_and_every_process_knows);
+
+async fn of_many_first_starts_all_come_to_one_root(db: Db) {
+    crate::storage::migrate(&db).await.unwrap();
+    let starts = (0..12).map(|_| start(&db, key(5).into()));
+    let started = futures_util::future::join_all(starts).await;
+    assert!(started.iter().all(|one| *one), "{started:?}");
+    assert!(find_root(&db, &key(5).into()).await.unwrap().is_some());
+}
+on_both_databases!(first, super::of_many_first_starts_all_come_to_one_root);
