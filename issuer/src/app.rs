@@ -44,7 +44,7 @@ pub(crate) struct App {
     /// How far the edges have been told.
     pub(crate) propagation: Propagation,
     /// When edges were last heard of.
-    pub(crate) heard: Heard,
+    pub(crate) heard: Arc<Heard>,
     /// In which order tokens stand in status lists.
     pub(crate) status_key: SecretKey,
     /// Status lists.
@@ -98,7 +98,7 @@ impl App {
             kdf: Kdf::new(&config.password, entropy.bytes(), entropy.bytes())?,
             feed: Feed::default(),
             propagation: Propagation::default(),
-            heard: Heard::default(),
+            heard: Arc::default(),
             status_key: root.derive("status lists"),
             status_lists: StatusLists::default(),
             name_key: root.derive("erased names"),

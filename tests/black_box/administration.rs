@@ -158,6 +158,16 @@ async fn an_edges_key_is_changed_without_a_refused_request() {
     std::fs::write(&path, secrets.to_string()).unwrap();
     system.crash_and_restart("edge_pid").await;
     system.log_in().await;
+    let is_seen = async || {
+        let shown = system.admin("GET", &format!("/edges/{edge}"), None).await.expect(200).json();
+        !shown["next_key_used_at"].is_null()
+    };
+    for _ in 0..100 {
+        if is_seen().await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     system.command(&["edges", "drop-old-key", &edge]).await;
     let person = system.log_in().await;
     system.refresh_at(&system.edge("/auth"), &person.refresh, &[]).await.expect(200);

@@ -24,6 +24,12 @@ async fn what_the_administration_does_a_shell_does_too() {
     std::fs::write(&file, json!({ "roles": ["auditor"] }).to_string()).unwrap();
     system.command(&["accounts", "set-rights", &account, path]).await;
     assert_eq!(system.command(&["accounts", "rights", &account]).await["roles"], json!(["auditor"]));
+    // What was read before somebody else changed it is not written over that.
+    let read = system.command(&["accounts", "rights", &account]).await;
+    system.command(&["accounts", "set-rights", &account, path]).await;
+    std::fs::write(&file, read.to_string()).unwrap();
+    let said = system.refused_command(&["accounts", "set-rights", &account, path]).await;
+    assert!(said.contains("changed meanwhile"), "{said}");
     let having_it = system.command(&["accounts", "list", merchant, "--role", "auditor"]).await;
     assert_eq!(having_it["id"], account);
     let search = ["audit", "search", "--act", "account.change_rights", "--limit", "1"];

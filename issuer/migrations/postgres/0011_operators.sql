@@ -4,3 +4,5 @@ ALTER TABLE merchants ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE merchants ADD COLUMN reset_at BIGINT;
 -- When an edge was first seen to sign with its next key.
 ALTER TABLE edges ADD COLUMN next_key_used_at BIGINT;
+-- Counting them is for whoever is limited.
+CREATE INDEX accounts_not_erased ON accounts (merchant_id) WHERE erased_at IS NULL;

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::merchants::{Limited, check_limit};
+use crate::merchants::{Limited, check_limit, check_limit_ahead};
 use crate::passwords;
 use crate::storage::{StorageError, Tx};
 use margrave_shared::error::ErrorCode;
@@ -38,6 +38,7 @@ pub(crate) async fn create_account(
 ) -> Result<Account, Failure> {
     let username = Username::parse(&new.username)
         .map_err(|problem| Failure::explained(ErrorCode::InvalidUsername, problem.to_string()))?;
+    check_limit_ahead(app, merchant_id, Limited::Accounts).await?;
     let hash = match &new.password {
         None => None,
         Some(password) => {

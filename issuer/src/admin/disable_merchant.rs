@@ -56,24 +56,31 @@ pub(crate) async fn enable_merchant(
     caller: &Caller,
 ) -> Result<(), Failure> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
+    let mut tx = app.db.begin_long().await?;
     if find_merchant(&mut tx, id).await?.is_none() {
         return Err(Failure::denied(ErrorCode::NotFound, "unknown_merchant"));
     }
+    // One that was being made while it was closed was not seen then.
+    let revoked = revoke_all_keys(&mut tx, id, now).await?;
     if !update_enabled(&mut tx, id).await? {
         return Err(Failure::explained(ErrorCode::Conflict, "it is not disabled"));
     }
+    for key_id in revoked {
+        revocations::publish(app, &mut tx, &Ended::Key { key_id }, now).await?;
+    }
     let entry = Entry::done("merchant.enable").merchant(id).actor(actor);
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    app.feed.notify();
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::merchants::{NewKey, create_key, find_keys};
-    use crate::storage::Db;
     use crate::storage::testing::on_both_databases;
+    use crate::storage::{Db, on_tx};
     use crate::testing::World;
     use margrave_shared::permission::parse_scope;
 
@@ -88,6 +95,11 @@ mod tests {
         disable_merchant(app, id, "operator", &caller).await.unwrap();
         world.log_in("alice").await.unwrap_err();
 
+        // As one that was on its way when it was closed.
+        let late = "UPDATE merchant_keys SET revoked_at = NULL";
+        let mut tx = app.db.begin().await.unwrap();
+        on_tx!(&mut tx, c => sqlx::query(late).execute(c).await.map(|_| ())).unwrap();
+        tx.commit().await.unwrap();
         enable_merchant(app, id, "operator", &caller).await.unwrap();
         world.refresh(&before).await.unwrap_err();
         let keys = find_keys(&mut app.db.read().await.unwrap(), id).await.unwrap();

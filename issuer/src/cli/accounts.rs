@@ -3,8 +3,8 @@
 use super::merchants::merchant_id;
 use super::{CommandError, Output, operator, read_json};
 use crate::accounts::{
-    Account, Filter, Imported, ImportedAccount, NewAccount, Unused, create_account, end_import, find_account,
-    find_by_login, find_by_merchant, forget_account_devices, import_account,
+    Account, AccountSettings, Filter, Imported, ImportedAccount, NewAccount, Unused, create_account,
+    end_import, find_account, find_by_login, find_by_merchant, forget_account_devices, import_account,
 };
 use crate::admin::{
     disable_account, enable_account, end_account_sessions, erase_account, export_account,
@@ -12,12 +12,15 @@ use crate::admin::{
 };
 use crate::app::App;
 use crate::http::context::Caller;
-use crate::permissions::{change_rights, find_rights};
+use crate::permissions::{AccountRights, change_rights, find_rights};
 use clap::Subcommand;
 use margrave_shared::id::{AccountId, MerchantId};
 use margrave_shared::login::Login;
+use margrave_shared::role::RoleName;
 use margrave_shared::secret::SecretText;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
@@ -114,6 +117,16 @@ pub(super) enum Command {
     },
 }
 
+/// An account's rights in a file.
+#[derive(Serialize, Deserialize)]
+struct ReadRights {
+    /// Of which version of the account they were read; without, they are meant whatever it has become.
+    version: Option<i64>,
+    roles: BTreeSet<RoleName>,
+    #[serde(default)]
+    settings: AccountSettings,
+}
+
 fn account_id(text: &str) -> Result<AccountId, CommandError> {
     AccountId::parse(text).map_err(|error| CommandError::Text(format!("{text}: {error}")))
 }
@@ -160,14 +173,18 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         Command::Rights { account } => {
             let account = existing(app, &account_id(account)?).await?;
             let rights = find_rights(&mut app.db.read().await?, &account).await?;
-            println!("{:#}", json!(rights));
+            let AccountRights { roles, settings } = rights;
+            let shown = ReadRights { version: Some(account.version), roles, settings };
+            println!("{:#}", json!(shown));
         }
         Command::SetRights { account, file } => {
             let account = existing(app, &account_id(account)?).await?;
-            let rights = read_json(file)?;
+            let ReadRights { version, roles, settings } = read_json(file)?;
+            let rights = AccountRights { roles, settings };
             let scope = operator::scope();
             let giver = operator::giver(app, &account.merchant_id, &scope).await?;
-            change_rights(app, &account.id, &rights, account.version, giver, &caller).await?;
+            let version = version.unwrap_or(account.version);
+            change_rights(app, &account.id, &rights, version, giver, &caller).await?;
             output.print("changed", &json!({ "changed": account.id }));
         }
         Command::Disable { account } => {

@@ -112,6 +112,7 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         Command::DropOldKey { edge, unseen } => {
             let id = edge_id(edge)?;
             let standing = find_edge(&mut app.db.glance().await?, &id).await?;
+            let version = standing.as_ref().map(|edge| edge.version);
             let (has_next, is_used) = standing.map_or((true, true), |edge| {
                 (edge.next_public_key.is_some(), edge.next_key_used_at.is_some())
             });
@@ -129,7 +130,8 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
                 next_public_key: None,
                 ..facts
             };
-            change_edge(app, &id, None, change, "operator", &caller).await?;
+            // Of what was looked at, and of nothing that was named since.
+            change_edge(app, &id, version, change, "operator", &caller).await?;
             output.print("the old key counts no more", &json!({ "edge_id": id }));
         }
         Command::DeadLetters => {

@@ -225,7 +225,7 @@ fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, CommandError> {
     let mut unknown = None;
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     let read = serde_ignored::deserialize(&mut deserializer, |path| unknown = Some(path.to_string()));
-    match (read, unknown) {
+    match (read.and_then(|read| deserializer.end().map(|()| read)), unknown) {
         (Ok(read), None) => Ok(read),
         (Ok(_), Some(path)) => Err(fail(format!("`{path}` is not known"))),
         (Err(error), _) => Err(fail(error.to_string())),

@@ -16,6 +16,7 @@ use margrave_shared::http_signature::{
 use margrave_shared::id::EdgeId;
 use margrave_shared::token::verify::verify_ed25519;
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 /// A request that claims to come from an edge.
 #[derive(Debug)]
@@ -87,16 +88,26 @@ pub(crate) async fn verify_call(app: &App, call: &EdgeCall<'_>) -> Result<EdgeId
     app.heard.note(&edge.id);
     let is_next = signed_by.into_inner().is_some_and(|number| number > 0);
     if let (true, None, Some(next)) = (is_next, edge.next_key_used_at, &edge.next_public_key) {
-        // Once for each change of a key. Nobody is refused because it cannot be noted.
-        drop(tx);
+        note(app, &edge.id, *next);
+    }
+    Ok(edge.id)
+}
+
+/// Notes that an edge signs with its next key: once for each change of a key, and nobody waits for it.
+fn note(app: &App, id: &EdgeId, next: [u8; 32]) {
+    if !app.heard.begin_noting(id) {
+        return;
+    }
+    let (db, id, now, heard) = (app.db.clone(), id.clone(), app.clock.now(), Arc::clone(&app.heard));
+    tokio::spawn(async move {
         let noted = async {
-            let mut tx = app.db.begin().await?;
-            note_next_key(&mut tx, &edge.id, next, app.clock.now()).await?;
+            let mut tx = db.begin().await?;
+            note_next_key(&mut tx, &id, &next, now).await?;
             tx.commit().await
         };
         if let Err(error) = noted.await {
             tracing::warn!(%error, "an edge signs with its next key, which could not be noted");
         }
-    }
-    Ok(edge.id)
+        heard.end_noting(&id);
+    });
 }

@@ -72,15 +72,21 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
         response
     }
     .instrument(span.clone());
-    let mut handled = Handled { is_waiting: route == LONG_POLL, task: tokio::spawn(handled) };
-    let handled = tokio::time::timeout(REQUEST_TIMEOUT, &mut handled.task).await;
+    let mut handling = Handled { is_waiting: route == LONG_POLL, task: tokio::spawn(handled) };
+    let handled = tokio::time::timeout(REQUEST_TIMEOUT, &mut handling.task).await;
     let response = match handled {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
             tracing::error!(%panic, "a handler panicked");
             ApiError::new(ErrorCode::Internal).into_response()
         }
-        Err(_) => ApiError::new(ErrorCode::StateUnavailable).into_response(),
+        Err(_) => {
+            // What was looked at is shown to nobody, and must not keep its place for as long as a database that is gone.
+            if method.is_safe() {
+                handling.task.abort();
+            }
+            ApiError::new(ErrorCode::StateUnavailable).into_response()
+        }
     };
     // Whoever asks what became of their request names the one id that they have seen.
     let request_id = known_as.get().cloned().unwrap_or(request_id);

@@ -1,6 +1,7 @@
 //! How much a merchant may have: what whoever runs the system lets it.
 
 use super::store;
+use crate::app::App;
 use crate::failure::Failure;
 use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
@@ -17,7 +18,7 @@ pub(crate) struct MerchantLimits {
     /// How many accounts that are not erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) accounts: Option<u32>,
-    /// How many keys that live. A rotation's successor is let in beside them.
+    /// How many keys that live, those apart that have a successor: each has one at most at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keys: Option<u32>,
     /// How many applications that are not disabled.
@@ -46,6 +47,35 @@ impl MerchantLimits {
     }
 }
 
+/// The same ahead of the work, holding nobody up: who is at the limit is told so from what others have committed.
+///
+/// # Errors
+/// `limit_reached`, with the limit.
+pub(crate) async fn check_limit_ahead(
+    app: &App,
+    merchant: &MerchantId,
+    what: Limited,
+) -> Result<(), Failure> {
+    let mut tx = app.db.glance().await?;
+    match store::find_limits(&mut tx, merchant).await?.of(what) {
+        Some(most) => expect_room(&mut tx, merchant, what, most, app.clock.now()).await,
+        None => Ok(()),
+    }
+}
+
+async fn expect_room(
+    tx: &mut Tx,
+    merchant: &MerchantId,
+    what: Limited,
+    most: u32,
+    now: UnixMs,
+) -> Result<(), Failure> {
+    if store::count_limited(tx, merchant, what, most, now).await? < i64::from(most) {
+        return Ok(());
+    }
+    Err(Failure::explained(ErrorCode::LimitReached, format!("this merchant may have at most {most}")))
+}
+
 /// Whether a merchant may have one more. Of several at once the last one is counted after the others: where there is a limit, each holds
 /// the merchant until its transaction ends.
 ///
@@ -62,10 +92,7 @@ pub(crate) async fn check_limit(
     }
     // It may have been changed while this one waited.
     let Some(most) = store::lock_limits(tx, merchant).await?.of(what) else { return Ok(()) };
-    if store::count_limited(tx, merchant, what, most, now).await? < i64::from(most) {
-        return Ok(());
-    }
-    Err(Failure::explained(ErrorCode::LimitReached, format!("this merchant may have at most {most}")))
+    expect_room(tx, merchant, what, most, now).await
 }
 
 #[cfg(test)]
@@ -142,7 +169,9 @@ mod tests {
         let key = create_key(app, id, &new, "operator", &caller).await.unwrap();
         assert!(is_reached(&create_key(app, id, &new, "operator", &caller).await));
         // A limit keeps nobody from changing a key.
-        rotate_key(app, id, &key.key_id, "operator", &caller).await.unwrap();
+        let next = rotate_key(app, id, &key.key_id, "operator", &caller).await.unwrap();
+        // But not to have more and more of them for a day.
+        assert!(is_reached(&rotate_key(app, id, &next.key_id, "operator", &caller).await));
         // Both live for a day; then there is one.
         world.pass_s(2 * 86_400);
         assert!(is_reached(&create_key(app, id, &new, "operator", &caller).await));

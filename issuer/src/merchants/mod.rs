@@ -17,7 +17,7 @@ pub(crate) use authenticate_key::{
 pub(crate) use change::{change_limits, change_merchant, change_services};
 pub(crate) use create::{NewMerchant, create_merchant, create_merchant_in};
 pub(crate) use create_key::{NewKey, create_key, create_key_in};
-pub(crate) use limits::{Limited, MerchantLimits, check_limit};
+pub(crate) use limits::{Limited, MerchantLimits, check_limit, check_limit_ahead};
 pub(crate) use reset_platform::{reset_platform, watch_resets};
 pub(crate) use revoke_key::{revoke_all_keys, revoke_key};
 pub(crate) use rotate_key::{rotate_key, rotate_key_in};

@@ -43,7 +43,8 @@ pub(crate) async fn reset_platform(
         let text = format!("say why, in at most {MOST_CHARS} characters: it stands in the audit for good");
         return Err(Failure::explained(ErrorCode::InvalidField, text));
     }
-    let now = app.clock.now();
+    // Not by the shell's clock: it decides when it is told.
+    let (now, reset_at) = (app.clock.now(), app.db.time().await?);
     let mut tx = app.db.begin().await?;
     let platforms = store::find_platforms(&mut tx).await?;
     let found = match merchant {
@@ -78,7 +79,7 @@ pub(crate) async fn reset_platform(
     let permissions = parse_scope("admin:* platform:*").unwrap_or_default();
     let new = NewKey { permissions, expires_at: None };
     let key = insert(app, &mut tx, &merchant.id, &new, None, now).await?;
-    store::update_reset(&mut tx, &merchant.id, now).await?;
+    store::update_reset(&mut tx, &merchant.id, reset_at).await?;
     let subject = format!("key:{} revoked:{revoked} reason:{reason}", key.key_id);
     let entry = Entry::done("admin.reset").merchant(&merchant.id).actor("operator").subject(subject);
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
@@ -96,17 +97,19 @@ const TOLD_LATER_MS: i64 = 3_600_000;
 
 /// Tells whoever watches the servers that the break-glass was used: every issuer does, whatever the shell did with its own output.
 pub(crate) async fn watch_resets(app: Arc<App>) {
-    let mut told_at = app.clock.now().plus_ms(-TOLD_LATER_MS);
+    let mut told = None;
     loop {
         let found = async { find_last_reset(&mut app.db.glance().await?).await };
         // A database that does not answer is told of elsewhere.
         if let Ok(Some(at)) = found.await
-            && at > told_at
+            && told != Some(at)
         {
-            told_at = at;
-            tracing::error!(
-                "ALARM: somebody with a shell has made themselves an administrator: `margrave admin reset`"
-            );
+            if told.is_some() || app.clock.now().since(at) < TOLD_LATER_MS {
+                tracing::error!(
+                    "ALARM: somebody with a shell has made themselves an administrator: `margrave admin reset`"
+                );
+            }
+            told = Some(at);
         }
         tokio::time::sleep(LOOKED_EVERY).await;
     }

@@ -52,6 +52,12 @@ pub(crate) async fn rotate_key_in(
     if store::count_successors(tx, key_id, now).await? > 0 {
         return Err(Failure::explained(ErrorCode::Conflict, "this key has been rotated already"));
     }
+    let is_limited = store::find_limits(tx, merchant_id).await?.keys.is_some();
+    if is_limited && store::count_predecessors(tx, key_id, now).await? > 0 {
+        let text =
+            "this key came from one that still lives: revoke that one, or wait until their overlap is over";
+        return Err(Failure::explained(ErrorCode::LimitReached, text));
+    }
     let life_ms = old.expires_at.map(|at| at.since(old.created_at));
     let new = NewKey { permissions: old.permissions, expires_at: life_ms.map(|ms| now.plus_ms(ms)) };
     let issued = insert(app, tx, merchant_id, &new, Some(key_id), now).await?;

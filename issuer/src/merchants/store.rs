@@ -37,8 +37,14 @@ const PUT_LIMITS: &str =
 // No further than the limit.
 const COUNT_ACCOUNTS: &str = "SELECT COUNT(*) FROM
     (SELECT 1 FROM accounts WHERE merchant_id = $1 AND erased_at IS NULL LIMIT $2) AS counted";
-const COUNT_KEYS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM merchant_keys WHERE merchant_id = $1
-    AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) LIMIT $2) AS counted";
+// Those that have a successor are on their way out.
+const COUNT_KEYS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM merchant_keys k WHERE k.merchant_id = $1
+    AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $3) AND NOT EXISTS
+    (SELECT 1 FROM merchant_keys s WHERE s.rotated_from = k.id AND s.revoked_at IS NULL
+    AND (s.expires_at IS NULL OR s.expires_at > $3)) LIMIT $2) AS counted";
+const COUNT_PREDECESSORS: &str =
+    "SELECT COUNT(*) FROM merchant_keys k JOIN merchant_keys p ON p.id = k.rotated_from
+    WHERE k.id = $1 AND p.revoked_at IS NULL AND (p.expires_at IS NULL OR p.expires_at > $2)";
 const COUNT_APPLICATIONS: &str = "SELECT COUNT(*) FROM
     (SELECT 1 FROM applications WHERE merchant_id = $1 AND disabled_at IS NULL LIMIT $2) AS counted";
 const INSERT_SERVICE: &str = "INSERT INTO services (merchant_id, audience, permissions) VALUES ($1, $2, $3)";
@@ -94,6 +100,7 @@ const ALL: &[&str] = &[
     PUT_LIMITS,
     COUNT_ACCOUNTS,
     COUNT_KEYS,
+    COUNT_PREDECESSORS,
     COUNT_APPLICATIONS,
     INSERT_SERVICE,
     FIND_SERVICES,
@@ -540,6 +547,11 @@ pub(super) async fn update_expiry(
 /// Locks a key until the transaction ends.
 pub(super) async fn lock_key(tx: &mut Tx, id: &KeyId) -> Result<(), StorageError> {
     on_tx!(tx, c => sqlx::query(LOCK_KEY).bind(id.as_str()).execute(c).await.map(|_| ()))
+}
+
+/// How many live keys a key was made from by rotation: one, for as long as they overlap.
+pub(super) async fn count_predecessors(tx: &mut Tx, id: &KeyId, now: UnixMs) -> Result<i64, StorageError> {
+    on_tx!(tx, c => sqlx::query_scalar(COUNT_PREDECESSORS).bind(id.as_str()).bind(now.0).fetch_one(c).await)
 }
 
 /// How many live keys were rotated from this one.

@@ -121,7 +121,12 @@ impl Writer {
         // Should this be given up from here on, it undoes itself.
         let mut writing = Writing(Some(Box::new(Open { on, is_nested, has_begun: false, guard, turn })));
         let begun = match execute(&mut writing, sql).await {
-            Ok(()) if self.is_new.swap(false, Ordering::AcqRel) => prove_that_it_writes(&mut writing).await,
+            Ok(()) if self.is_new.load(Ordering::Acquire) => {
+                // Who is given up in the middle of it has proven nothing.
+                prove_that_it_writes(&mut writing)
+                    .await
+                    .inspect(|()| self.is_new.store(false, Ordering::Release))
+            }
             begun => begun,
         };
         match (begun, &mut writing.0) {
