@@ -38,8 +38,29 @@ pub(crate) async fn create_account(
 ) -> Result<Account, Failure> {
     let username = Username::parse(&new.username)
         .map_err(|problem| Failure::explained(ErrorCode::InvalidUsername, problem.to_string()))?;
+    let made = make(app, merchant_id, &username, new.password.as_ref(), actor, caller).await;
+    if let Err(Failure::Denied(denial)) = &made {
+        // Who asks for many names wants to know which of them there are.
+        let entry = Entry::refused("account.create", denial.reason)
+            .merchant(merchant_id)
+            .actor(actor)
+            .subject(app.audit.unknown_login(username.key()));
+        app.audit.write_alone(&app.db, entry, caller, app.clock.now(), app.entropy.bytes()).await?;
+    }
+    made
+}
+
+/// Makes it, or nothing of it, whatever fails.
+async fn make(
+    app: &App,
+    merchant_id: &MerchantId,
+    username: &Username,
+    password: Option<&SecretText>,
+    actor: &str,
+    caller: &Caller,
+) -> Result<Account, Failure> {
     check_limit_ahead(app, merchant_id, Limited::Accounts).await?;
-    let hash = match &new.password {
+    let hash = match password {
         None => None,
         Some(password) => {
             let normal = check_new(password, app.min_password_chars)
@@ -48,22 +69,9 @@ pub(crate) async fn create_account(
         }
     };
     let mut tx = app.db.begin().await?;
-    let made = insert_new(app, &mut tx, merchant_id, &username, hash.as_deref(), actor, caller).await;
-    let Err(failure) = made else {
-        tx.commit().await?;
-        return made;
-    };
-    // Nothing of it is kept, whatever it failed at.
-    drop(tx);
-    if let Failure::Denied(denial) = &failure {
-        // Who asks for many names wants to know which of them there are.
-        let entry = Entry::refused("account.create", denial.reason)
-            .merchant(merchant_id)
-            .actor(actor)
-            .subject(app.audit.unknown_login(username.key()));
-        app.audit.write_alone(&app.db, entry, caller, app.clock.now(), app.entropy.bytes()).await?;
-    }
-    Err(failure)
+    let account = insert_new(app, &mut tx, merchant_id, username, hash.as_deref(), actor, caller).await?;
+    tx.commit().await?;
+    Ok(account)
 }
 
 /// Inserts an account with a password's hash.

@@ -107,6 +107,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .needs(Merchant(Write))
             .repeatable()
             .tagged()
+            .refuses(&[LimitReached])
             .answers::<key::ShownKey>(201),
         delete("/merchants/{merchant}/keys/{key}", "revokeKey", key::revoke)
             .says("Revoke a key at once.")

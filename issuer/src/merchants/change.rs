@@ -1,7 +1,7 @@
 //! Changing merchants.
 
 use super::create::{check_name, check_services};
-use super::{Merchant, MerchantLimits, MerchantSettings, Service, find_merchant, store};
+use super::{Merchant, MerchantLimits, MerchantSettings, Service, find_merchant, limit_store, store};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -104,7 +104,7 @@ pub(crate) async fn change_limits(
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     existing(&mut tx, id).await?;
-    if !store::update_limits(&mut tx, id, limits, version).await? {
+    if !limit_store::update_limits(&mut tx, id, limits, version).await? {
         return Err(changed());
     }
     let entry = Entry::done("merchant.change_limits").merchant(id).actor(actor);

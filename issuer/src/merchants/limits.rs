@@ -1,6 +1,6 @@
 //! How much a merchant may have: what whoever runs the system lets it.
 
-use super::store;
+use super::limit_store;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::storage::Tx;
@@ -47,6 +47,25 @@ impl MerchantLimits {
     }
 }
 
+/// Whether a merchant may have one more. Of several at once the last one is counted after the others: where there is a limit, each holds
+/// the merchant until its transaction ends.
+///
+/// # Errors
+/// `limit_reached`, with the limit.
+pub(crate) async fn check_limit(
+    tx: &mut Tx,
+    merchant: &MerchantId,
+    what: Limited,
+    now: UnixMs,
+) -> Result<(), Failure> {
+    if limit_store::find_limits(tx, merchant).await?.of(what).is_none() {
+        return Ok(());
+    }
+    // It may have been changed while this one waited.
+    let Some(most) = limit_store::lock_limits(tx, merchant).await?.of(what) else { return Ok(()) };
+    expect_room(tx, merchant, what, most, now).await
+}
+
 /// The same ahead of the work, holding nobody up: who is at the limit is told so from what others have committed.
 ///
 /// # Errors
@@ -57,7 +76,7 @@ pub(crate) async fn check_limit_ahead(
     what: Limited,
 ) -> Result<(), Failure> {
     let mut tx = app.db.glance().await?;
-    match store::find_limits(&mut tx, merchant).await?.of(what) {
+    match limit_store::find_limits(&mut tx, merchant).await?.of(what) {
         Some(most) => expect_room(&mut tx, merchant, what, most, app.clock.now()).await,
         None => Ok(()),
     }
@@ -70,29 +89,10 @@ async fn expect_room(
     most: u32,
     now: UnixMs,
 ) -> Result<(), Failure> {
-    if store::count_limited(tx, merchant, what, most, now).await? < i64::from(most) {
+    if limit_store::count_limited(tx, merchant, what, most, now).await? < i64::from(most) {
         return Ok(());
     }
     Err(Failure::explained(ErrorCode::LimitReached, format!("this merchant may have at most {most}")))
-}
-
-/// Whether a merchant may have one more. Of several at once the last one is counted after the others: where there is a limit, each holds
-/// the merchant until its transaction ends.
-///
-/// # Errors
-/// `limit_reached`, with the limit.
-pub(crate) async fn check_limit(
-    tx: &mut Tx,
-    merchant: &MerchantId,
-    what: Limited,
-    now: UnixMs,
-) -> Result<(), Failure> {
-    if store::find_limits(tx, merchant).await?.of(what).is_none() {
-        return Ok(());
-    }
-    // It may have been changed while this one waited.
-    let Some(most) = store::lock_limits(tx, merchant).await?.of(what) else { return Ok(()) };
-    expect_room(tx, merchant, what, most, now).await
 }
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
     use crate::http::context::Caller;
     use crate::merchants::{NewKey, change_limits, create_key, rotate_key};
     use crate::storage::Db;
-    use crate::storage::testing::on_both_databases;
+    use crate::storage::testing::{on_both_databases, prepare_all};
     use crate::testing::World;
     use margrave_shared::login::Login;
     use margrave_shared::permission::parse_scope;
@@ -120,6 +120,7 @@ mod tests {
     }
 
     async fn of_fifty_at_once_no_more_are_made_than_there_may_be(db: Db) {
+        prepare_all(&db, limit_store::ALL).await;
         let world = World::new(db).await;
         let other = world.another_process().await;
         // Alice is there already.

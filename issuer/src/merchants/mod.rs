@@ -4,6 +4,7 @@ mod authenticate_key;
 mod change;
 mod create;
 mod create_key;
+mod limit_store;
 mod limits;
 mod reset_platform;
 mod revoke_key;
@@ -17,14 +18,15 @@ pub(crate) use authenticate_key::{
 pub(crate) use change::{change_limits, change_merchant, change_services};
 pub(crate) use create::{NewMerchant, create_merchant, create_merchant_in};
 pub(crate) use create_key::{NewKey, create_key, create_key_in};
+pub(crate) use limit_store::find_limits;
 pub(crate) use limits::{Limited, MerchantLimits, check_limit, check_limit_ahead};
 pub(crate) use reset_platform::{reset_platform, watch_resets};
 pub(crate) use revoke_key::{revoke_all_keys, revoke_key};
 pub(crate) use rotate_key::{rotate_key, rotate_key_in};
 pub(crate) use settings::MerchantSettings;
 pub(crate) use store::{
-    find_key, find_keys, find_keys_after, find_last_reset, find_limits, find_merchant, find_merchants,
-    find_services, update_disabled, update_enabled, update_import_hash, update_last_used,
+    find_key, find_keys, find_keys_after, find_last_reset, find_merchant, find_merchants, find_services,
+    update_disabled, update_enabled, update_import_hash, update_last_used,
 };
 
 use crate::failure::Failure;

@@ -1,7 +1,7 @@
 //! Rotating a merchant key: a new one beside the old, which lives on for the overlap.
 
 use super::create_key::{NewKey, insert};
-use super::{IssuedKey, store};
+use super::{IssuedKey, find_limits, store};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -52,7 +52,7 @@ pub(crate) async fn rotate_key_in(
     if store::count_successors(tx, key_id, now).await? > 0 {
         return Err(Failure::explained(ErrorCode::Conflict, "this key has been rotated already"));
     }
-    let is_limited = store::find_limits(tx, merchant_id).await?.keys.is_some();
+    let is_limited = find_limits(tx, merchant_id).await?.keys.is_some();
     if is_limited && store::count_predecessors(tx, key_id, now).await? > 0 {
         let text =
             "this key came from one that still lives: revoke that one, or wait until their overlap is over";

@@ -1,7 +1,7 @@
 //! The SQL of merchants, services and keys: one file, since a key is found with its merchant and its services, and the rows of all
 //! three are read by the same few conversions.
 
-use super::{AuthenticatedKey, Limited, Merchant, MerchantKey, MerchantLimits, MerchantSettings, Service};
+use super::{AuthenticatedKey, Merchant, MerchantKey, MerchantSettings, Service};
 use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::id::{KeyId, MerchantId};
 use margrave_shared::permission::{Permission, parse_scope, print_scope};
@@ -29,24 +29,9 @@ const DISABLE_MERCHANT: &str = "UPDATE merchants SET disabled_at = $2, version =
 const ENABLE_MERCHANT: &str = "UPDATE merchants SET disabled_at = NULL, version = version + 1 WHERE id = $1 AND disabled_at IS NOT NULL";
 const PUT_RESET: &str = "UPDATE merchants SET reset_at = $2 WHERE id = $1";
 const FIND_RESET: &str = "SELECT MAX(reset_at) FROM merchants WHERE platform_at IS NOT NULL";
-const FIND_LIMITS: &str = "SELECT limits FROM merchants WHERE id = $1";
-// An update that changes nothing locks on either database.
-const LOCK_LIMITS: &str = "UPDATE merchants SET limits = limits WHERE id = $1 RETURNING limits";
-const PUT_LIMITS: &str =
-    "UPDATE merchants SET limits = $2, version = version + 1 WHERE id = $1 AND version = $3";
-// No further than the limit.
-const COUNT_ACCOUNTS: &str = "SELECT COUNT(*) FROM
-    (SELECT 1 FROM accounts WHERE merchant_id = $1 AND erased_at IS NULL LIMIT $2) AS counted";
-// Those that have a successor are on their way out.
-const COUNT_KEYS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM merchant_keys k WHERE k.merchant_id = $1
-    AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $3) AND NOT EXISTS
-    (SELECT 1 FROM merchant_keys s WHERE s.rotated_from = k.id AND s.revoked_at IS NULL
-    AND (s.expires_at IS NULL OR s.expires_at > $3)) LIMIT $2) AS counted";
 const COUNT_PREDECESSORS: &str =
     "SELECT COUNT(*) FROM merchant_keys k JOIN merchant_keys p ON p.id = k.rotated_from
     WHERE k.id = $1 AND p.revoked_at IS NULL AND (p.expires_at IS NULL OR p.expires_at > $2)";
-const COUNT_APPLICATIONS: &str = "SELECT COUNT(*) FROM
-    (SELECT 1 FROM applications WHERE merchant_id = $1 AND disabled_at IS NULL LIMIT $2) AS counted";
 const INSERT_SERVICE: &str = "INSERT INTO services (merchant_id, audience, permissions) VALUES ($1, $2, $3)";
 const FIND_SERVICES: &str =
     "SELECT audience, permissions FROM services WHERE merchant_id = $1 ORDER BY audience";
@@ -95,13 +80,7 @@ const ALL: &[&str] = &[
     ENABLE_MERCHANT,
     PUT_RESET,
     FIND_RESET,
-    FIND_LIMITS,
-    LOCK_LIMITS,
-    PUT_LIMITS,
-    COUNT_ACCOUNTS,
-    COUNT_KEYS,
     COUNT_PREDECESSORS,
-    COUNT_APPLICATIONS,
     INSERT_SERVICE,
     FIND_SERVICES,
     INSERT_KEY,
@@ -302,60 +281,6 @@ pub(super) async fn update_reset(tx: &mut Tx, id: &MerchantId, now: UnixMs) -> R
 pub(crate) async fn find_last_reset(tx: &mut Tx) -> Result<Option<UnixMs>, StorageError> {
     let at: Option<i64> = on_tx!(tx, c => sqlx::query_scalar(FIND_RESET).fetch_one(c).await)?;
     Ok(at.map(UnixMs))
-}
-
-fn limits_of(row: Option<String>) -> Result<MerchantLimits, StorageError> {
-    let corrupt = |_| StorageError::Corrupt { table: "merchants", column: "limits" };
-    row.map_or(Ok(MerchantLimits::default()), |text| serde_json::from_str(&text).map_err(corrupt))
-}
-
-/// A merchant's limits; of one that is not there, none.
-pub(crate) async fn find_limits(tx: &mut Tx, id: &MerchantId) -> Result<MerchantLimits, StorageError> {
-    limits_of(on_tx!(tx, c => sqlx::query_scalar(FIND_LIMITS).bind(id.as_str()).fetch_optional(c).await)?)
-}
-
-/// The same, and nobody else makes anything that is limited until this transaction ends.
-pub(super) async fn lock_limits(tx: &mut Tx, id: &MerchantId) -> Result<MerchantLimits, StorageError> {
-    limits_of(on_tx!(tx, c => sqlx::query_scalar(LOCK_LIMITS).bind(id.as_str()).fetch_optional(c).await)?)
-}
-
-/// Changes a merchant's limits; `false` when it is of another version.
-pub(super) async fn update_limits(
-    tx: &mut Tx,
-    id: &MerchantId,
-    limits: &MerchantLimits,
-    version: i64,
-) -> Result<bool, StorageError> {
-    let text = serde_json::to_string(limits).unwrap_or_else(|_| "{}".to_owned());
-    on_tx!(tx, c => sqlx::query(PUT_LIMITS)
-        .bind(id.as_str())
-        .bind(text)
-        .bind(version)
-        .execute(c)
-        .await
-        .map(|done| done.rows_affected() == 1))
-}
-
-/// How many of these a merchant has, up to `most`.
-pub(super) async fn count_limited(
-    tx: &mut Tx,
-    merchant: &MerchantId,
-    what: Limited,
-    most: u32,
-    now: UnixMs,
-) -> Result<i64, StorageError> {
-    let sql = match what {
-        Limited::Accounts => COUNT_ACCOUNTS,
-        Limited::Keys => COUNT_KEYS,
-        Limited::Applications => COUNT_APPLICATIONS,
-    };
-    on_tx!(tx, c => {
-        let mut query = sqlx::query_scalar(sql).bind(merchant.as_str()).bind(i64::from(most));
-        if what == Limited::Keys {
-            query = query.bind(now.0);
-        }
-        query.fetch_one(c).await
-    })
 }
 
 pub(super) async fn insert_service(
