@@ -60,11 +60,12 @@ pub(crate) async fn enable_merchant(
     if find_merchant(&mut tx, id).await?.is_none() {
         return Err(Failure::denied(ErrorCode::NotFound, "unknown_merchant"));
     }
-    // One that was being made while it was closed was not seen then.
-    let revoked = revoke_all_keys(&mut tx, id, now).await?;
+    // The merchant before its keys, as who closes it does.
     if !update_enabled(&mut tx, id).await? {
         return Err(Failure::explained(ErrorCode::Conflict, "it is not disabled"));
     }
+    // One that was being made while it was closed was not seen then.
+    let revoked = revoke_all_keys(&mut tx, id, now).await?;
     for key_id in revoked {
         revocations::publish(app, &mut tx, &Ended::Key { key_id }, now).await?;
     }
