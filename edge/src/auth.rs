@@ -52,6 +52,8 @@ fn kind_of(method: &str, path: &str) -> Option<Kind> {
             "/.well-known/oauth-authorization-server"
             | "/.well-known/openid-configuration"
             | "/v1/me"
+            | "/v1/me/reset"
+            | "/reset"
             | "/v1/sessions"
             | "/api/version"
             | "/api/Version"
@@ -62,10 +64,13 @@ fn kind_of(method: &str, path: &str) -> Option<Kind> {
         ("GET" | "HEAD", path) if path.strip_prefix("/v1/status-lists/").is_some_and(is_list) => Kind::Plain,
         // Bounded, since each is written down for good.
         ("DELETE", "/v1/devices") => Kind::Guessable,
+        ("DELETE", "/v1/me/reset") => Kind::Plain,
         ("DELETE", path) if below(path, "/v1/sessions/") => Kind::Plain,
         ("POST", "/v1/factors/credentials") => Kind::Credentials,
         ("POST", "/oauth/token") => Kind::Token,
-        ("POST", "/oauth/revoke" | "/oauth/introspect" | "/v1/password") => Kind::Guessable,
+        ("POST", "/oauth/revoke" | "/oauth/introspect" | "/v1/password" | "/v1/resets/confirm") => {
+            Kind::Guessable
+        }
         _ => return None,
     })
 }
@@ -329,6 +334,11 @@ mod tests {
             ("POST", "/v1/factors/credentials", Some(Kind::Credentials)),
             ("DELETE", "/v1/sessions/current", Some(Kind::Plain)),
             ("DELETE", "/v1/sessions/a/b", None),
+            ("GET", "/reset", Some(Kind::Plain)),
+            ("POST", "/reset", None),
+            ("POST", "/v1/resets/confirm", Some(Kind::Guessable)),
+            ("DELETE", "/v1/me/reset", Some(Kind::Plain)),
+            ("DELETE", "/v1/me", None),
             ("GET", "/v1/edge/events", None),
             ("POST", "/v1/edge/reports", None),
             ("GET", "/admin/v1/merchants", None),

@@ -2,7 +2,7 @@
 
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{Config, KeysConfig, TokenConfig};
+use crate::config::{Config, KeysConfig, ResetConfig, TokenConfig};
 use crate::edges::Heard;
 use crate::entropy::Entropy;
 use crate::failure::Failure;
@@ -69,6 +69,8 @@ pub(crate) struct App {
     pub(crate) keys_config: KeysConfig,
     /// `[token]`
     pub(crate) token_config: TokenConfig,
+    /// `[reset]`
+    pub(crate) reset_config: ResetConfig,
     /// The sessions' limits where a merchant sets none.
     pub(crate) session_policy: SessionPolicy,
     /// The fewest characters of a new password.
@@ -112,6 +114,7 @@ impl App {
             direct: config.direct,
             keys_config: config.keys,
             token_config: config.token,
+            reset_config: config.reset,
             session_policy: config.session.policy(),
             min_password_chars: config.password.min_chars,
             clock,

@@ -13,7 +13,7 @@ use crate::http::openapi::document;
 use crate::http::operation::Access::{Client, Edge, Holder, Person, Token};
 use crate::http::operation::{Operation, delete, get, post};
 use crate::sessions::routes::OwnSessions;
-use crate::{accounts, admin, edges, factors, keys, oauth, sessions, tokens};
+use crate::{accounts, admin, edges, factors, keys, oauth, pages, recovery, sessions, tokens};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -67,6 +67,12 @@ fn public() -> Vec<Operation> {
             .tried()
             .refuses(&[E::AuthenticationFailed, E::InvalidPassword])
             .answers_as(204, ""),
+        post("/v1/resets/confirm", "confirmReset", recovery::routes::confirm)
+            .says("Set a password with the token of a reset. Every session of the account ends.")
+            .takes::<recovery::routes::ConfirmBody>()
+            .tried()
+            .refuses(&[E::AuthenticationFailed, E::InvalidPassword])
+            .answers_as(204, ""),
         // Keys and metadata.
         get("/.well-known/jwks.json", "keys", keys::routes::jwks)
             .says("The keys that check tokens (RFC 7517).")
@@ -95,6 +101,16 @@ fn public() -> Vec<Operation> {
             .refuses(&[E::UsernameTaken, E::LimitReached, E::InvalidUsername, E::InvalidPassword])
             .answers::<MadeAccount>(201),
         get("/v1/me", "me", accounts::routes::me).says("Who am I.").needs(Person).answers::<Me<'_>>(200),
+        get("/v1/me/reset", "showOwnReset", recovery::routes::show)
+            .says("Show the reset of one's account that an administrator has started: by it another password may be set.")
+            .needs(Person)
+            .refuses(&[E::NotFound])
+            .answers::<recovery::Reset>(200),
+        delete("/v1/me/reset", "refuseReset", recovery::routes::cancel)
+            .says("Call off the reset of one's account that an administrator has started.")
+            .needs(Person)
+            .refuses(&[E::NotFound])
+            .answers_as(204, ""),
         delete("/v1/devices", "forgetDevices", accounts::routes::forget_devices)
             .says("Make every device that was known a stranger.")
             .needs(Person)
@@ -111,6 +127,10 @@ fn public() -> Vec<Operation> {
             .says("End the session of the token.")
             .needs(Person)
             .answers_as(204, ""),
+        // Pages.
+        get("/reset", "resetPage", pages::routes::reset)
+            .says("Where a person sets a password with the link of a reset.")
+            .answers_as(200, "text/html; charset=utf-8"),
         // Edges.
         get("/v1/edge/events", "events", edges::events_route::events)
             .says("Wait for endings.")

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws randomness: `now` and entropy are arguments. The issuer, the
 //! Worker and the property tests therefore run the very same code.
 
+pub mod account_reset;
 pub mod audit;
 pub mod base64;
 pub mod basic;

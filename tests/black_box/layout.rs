@@ -69,7 +69,7 @@ const FLOORS: &[&[&str]] = &[
     &["audit", "backup", "idempotency", "keys", "revocations", "notify", "outbound"],
     &["merchants", "applications", "edges", "accounts", "passwords", "organizations"],
     &["permissions", "sessions", "limiter"],
-    &["factors", "devices"],
+    &["factors", "devices", "recovery"],
     &["tokens"],
     &["oauth", "sso", "admin", "pages"],
     &["cli", "router", "sweeper"],

@@ -11,10 +11,12 @@
     reason = "this is a test binary; what fails should say so and stop"
 )]
 
+mod account_reset;
 mod administration;
 mod answers_of_an_origin;
 mod audit;
 mod backup;
+mod browser;
 mod canaries;
 #[cfg(target_os = "linux")]
 mod cluster;

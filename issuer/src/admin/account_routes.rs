@@ -39,7 +39,7 @@ pub(super) struct SessionPage {
 }
 
 /// Finds the account and judges the administrator by its merchant. Of a foreign merchant and unknown are one.
-async fn account_for(
+pub(super) async fn account_for(
     app: &App,
     incoming: &Incoming,
     id: &str,

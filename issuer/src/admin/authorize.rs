@@ -39,6 +39,18 @@ impl Administrator {
         self.presented.actor()
     }
 
+    /// Whether they hold a right of its own, beside that to change things (L9).
+    ///
+    /// # Errors
+    /// `insufficient_permission`.
+    pub(crate) fn must_hold(&self, right: &str) -> Result<(), ApiError> {
+        let right = Permission::parse(right).map_err(|_| ApiError::new(ErrorCode::Internal))?;
+        if holds(&self.presented.claims.scope, &right) {
+            return Ok(());
+        }
+        Err(Failure::denied(ErrorCode::InsufficientPermission, "not_permitted").into())
+    }
+
     /// Them as somebody who gives rights within a merchant.
     pub(crate) async fn giver<'a>(
         &'a self,

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::passwords::delete_hash;
 use crate::permissions::delete_grants_of;
+use crate::recovery::delete_reset;
 use crate::sessions::end_all;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::AccountId;
@@ -34,6 +35,7 @@ pub(crate) async fn erase_account(
     end_all(app, &mut tx, &account.merchant_id, id, actor, caller, now).await?;
     accounts::erase(app, &mut tx, &account, now).await?;
     delete_hash(&mut tx, id).await?;
+    delete_reset(&mut tx, id).await?;
     delete_grants_of(&mut tx, id).await?;
     let entry = Entry::done("account.erase")
         .merchant(&account.merchant_id)

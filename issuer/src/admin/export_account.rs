@@ -6,6 +6,7 @@ use crate::audit::{Entry, Exported, export};
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::permissions::find_rights;
+use crate::recovery::find_reset;
 use crate::sessions::{find_all_ids, find_by_account};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::AccountId;
@@ -33,6 +34,7 @@ pub(crate) async fn export_account(
     let sessions = find_by_account(&mut tx, id).await?;
     let all_sessions = find_all_ids(&mut tx, id).await?;
     let rights = find_rights(&mut tx, &account).await?;
+    let reset = find_reset(&mut tx, id).await?;
     tx.commit().await?;
     let mut entries = Vec::new();
     let each = |line: &Exported| {
@@ -42,9 +44,14 @@ pub(crate) async fn export_account(
         true
     };
     export(app, Some(find_audit_key), each).await?;
-    Ok(
-        json!({ "exported_at": now, "account": account, "rights": rights, "sessions": sessions, "audit": entries }),
-    )
+    Ok(json!({
+        "exported_at": now,
+        "account": account,
+        "rights": rights,
+        "reset": reset,
+        "sessions": sessions,
+        "audit": entries,
+    }))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod export_account;
 pub(crate) mod health;
 mod key_routes;
 mod merchant_routes;
+mod reset_routes;
 mod role_routes;
 pub(crate) mod routes;
 mod signing_key_routes;

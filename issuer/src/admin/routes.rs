@@ -2,7 +2,8 @@
 
 use super::{
     account_routes as account, application_routes as application, audit_routes as audit, edge_routes as edge,
-    key_routes as key, merchant_routes as merchant, role_routes as role, signing_key_routes as signing,
+    key_routes as key, merchant_routes as merchant, reset_routes as reset, role_routes as role,
+    signing_key_routes as signing,
 };
 use crate::accounts::Account;
 use crate::applications::Application;
@@ -11,6 +12,7 @@ use crate::http::operation::Act::{Read, Write};
 use crate::http::operation::{Operation, Parameter, delete, get, post, put};
 use crate::merchants::MerchantLimits;
 use crate::permissions::{AccountRights, Role};
+use crate::recovery::{MAY_RESET, Reset};
 use margrave_shared::error::ErrorCode::{Conflict, LimitReached};
 
 const PAGE: &[Parameter] =
@@ -203,6 +205,22 @@ pub(crate) fn operations() -> Vec<Operation> {
             .answers_as(204, ""),
         post("/accounts/{account}/reset-failures", "resetFailures", account::reset_failures)
             .says("Open an account that too many wrong passwords have closed.")
+            .needs(Merchant(Write))
+            .answers_as(204, ""),
+        get("/accounts/{account}/reset", "showReset", reset::show)
+            .says("Show the reset of an account that has been started.")
+            .needs(Merchant(Read))
+            .answers::<Reset>(200),
+        post("/accounts/{account}/reset", "startReset", reset::start)
+            .says("Let somebody set a password by a link that is used once, after a while in which the owner may call it off. The link is shown this once.")
+            .needs(Merchant(Write))
+            .and(MAY_RESET)
+            .takes::<reset::ResetBody>()
+            .repeatable()
+            .tagged()
+            .answers::<reset::ShownReset>(201),
+        delete("/accounts/{account}/reset", "cancelReset", reset::cancel)
+            .says("Call off a reset.")
             .needs(Merchant(Write))
             .answers_as(204, ""),
         get("/accounts/{account}/rights", "showRights", account::rights)

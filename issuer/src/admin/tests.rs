@@ -15,6 +15,7 @@ use crate::http::context::Caller;
 use crate::merchants::{MerchantSettings, NewKey, NewMerchant, create_key, create_merchant, rotate_key};
 use crate::oauth::exchange;
 use crate::permissions::{AccountRights, Giver, change_rights, create_role};
+use crate::recovery::{MAY_RESET, start_reset_in};
 use crate::router::{Serves, openapi_document, router};
 use crate::storage::testing::{columns, on_both_databases};
 use crate::storage::{Db, on_tx};
@@ -23,6 +24,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use ed25519_dalek::SigningKey;
+use margrave_shared::account_reset::ResetReason;
 use margrave_shared::form::Form;
 use margrave_shared::id::{MerchantId, uuid_v4};
 use margrave_shared::permission::parse_scope;
@@ -73,8 +75,16 @@ async fn token_of_person(app: &App, merchant: &MerchantId, scope: &str, is_over:
     let caller = Caller::operator();
     // Credentials do, so that the matrix is about rights and not about factors.
     let rule = json!({ "any_of": [["credentials"]] });
-    let names =
-        ["read", "admin:read", "admin:write", "admin:*", "platform:read", "platform:write", "platform:*"];
+    let names = [
+        "read",
+        "admin:read",
+        "admin:write",
+        "admin:*",
+        "platform:read",
+        "platform:write",
+        "platform:*",
+        MAY_RESET,
+    ];
     let policy: BTreeMap<_, _> = names.into_iter().map(|name| (name, rule.clone())).collect();
     let settings = json!({ "factor_policy": policy }).to_string();
     let mut tx = app.db.begin().await.unwrap();
@@ -136,6 +146,8 @@ async fn things(app: &App, merchant: &MerchantId, number: usize) -> BTreeMap<&'s
         push_url: None,
     };
     let edge = create_edge(app, &mut tx, facts, "operator", &caller).await.unwrap();
+    let reason = ResetReason::FirstPassword;
+    start_reset_in(app, &mut tx, &account.id, reason, ("operator", &all), &caller).await.unwrap();
     tx.commit().await.unwrap();
     BTreeMap::from([
         ("merchant", merchant.to_string()),
@@ -206,10 +218,14 @@ async fn every_role_on_every_route(db: Db) {
         ("admin:read", own, [true, false, false, false, false, false]),
         ("admin:write", own, [false, true, false, false, false, false]),
         ("admin:*", own, [true, true, false, false, false, false]),
+        // A right of its own is none to change things.
+        (MAY_RESET, own, none),
+        ("admin:* account:factors:reset", own, [true, true, false, false, false, false]),
         ("read", &platform, none),
         ("admin:*", &platform, [true, true, false, false, false, false]),
         ("platform:read", &platform, [true, false, true, false, true, false]),
         ("platform:*", &platform, [true; 6]),
+        ("account:factors:reset platform:*", &platform, [true; 6]),
     ] {
         roles.push((scope, merchant, Some(token(app, &router, merchant, scope).await), false, may));
         roles.push((scope, merchant, Some(token_of_person(app, merchant, scope, false).await), true, may));
@@ -262,6 +278,10 @@ async fn every_role_on_every_route(db: Db) {
                         (false, true, false) => may[2],
                         (false, true, true) => may[3],
                     };
+                    let right = operation.get("x-right").and_then(Value::as_str);
+                    let lacks_right = right.is_some_and(|right| !role.contains(right));
+                    let is_seen = allowed || !foreign;
+                    let allowed = allowed && !lacks_right;
                     let audited = refusals(app).await;
                     let before = if allowed { Vec::new() } else { state(&app.db).await };
                     let sent = request(verb, &called, token.as_deref(), has_body);
@@ -280,7 +300,7 @@ async fn every_role_on_every_route(db: Db) {
                         }
                     } else {
                         let is_known = token.is_some() && *role != OVER;
-                        let expected: &[u16] = match of_platform || !foreign {
+                        let expected: &[u16] = match of_platform || is_seen {
                             _ if !is_known => &[401],
                             true => &[403],
                             // To whom may not look a foreign merchant is not there.

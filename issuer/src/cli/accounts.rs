@@ -13,7 +13,9 @@ use crate::admin::{
 use crate::app::App;
 use crate::http::context::Caller;
 use crate::permissions::{AccountRights, change_rights, find_rights};
+use crate::recovery::{cancel_reset, start_reset_in};
 use clap::Subcommand;
+use margrave_shared::account_reset::ResetReason;
 use margrave_shared::id::{AccountId, MerchantId};
 use margrave_shared::login::Login;
 use margrave_shared::role::RoleName;
@@ -92,6 +94,20 @@ pub(super) enum Command {
         /// The account's id.
         account: String,
     },
+    /// Start a reset: print a link by which its owner sets a password, after a while in which the owner may call it off
+    /// (`reset.delay_s`).
+    Reset {
+        /// The account's id.
+        account: String,
+        /// Why: `forgotten_password`, `compromised`, `first_password` or `other`.
+        #[arg(long, value_parser = reason)]
+        reason: ResetReason,
+    },
+    /// Call off a reset that was started.
+    CancelReset {
+        /// The account's id.
+        account: String,
+    },
     /// Make every known device of an account a stranger: for an owner who says "that was not me".
     ForgetDevices {
         /// The account's id.
@@ -125,6 +141,20 @@ struct ReadRights {
     roles: BTreeSet<RoleName>,
     #[serde(default)]
     settings: AccountSettings,
+}
+
+/// A time span in words.
+fn lasting(ms: i64) -> String {
+    match ms / 1000 {
+        s if s % 3600 == 0 => format!("{} h", s / 3600),
+        s if s % 60 == 0 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    }
+}
+
+fn reason(text: &str) -> Result<ResetReason, String> {
+    let known = ResetReason::ALL.map(ResetReason::as_str).join(", ");
+    ResetReason::parse(text).ok_or_else(|| format!("it is one of {known}"))
 }
 
 fn account_id(text: &str) -> Result<AccountId, CommandError> {
@@ -198,6 +228,26 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         Command::ResetFailures { account } => {
             reset_account_failures(app, &account_id(account)?, "operator", &caller).await?;
             output.print("reset", &json!({ "reset": account }));
+        }
+        Command::Reset { account, reason } => {
+            let (id, scope) = (account_id(account)?, operator::scope());
+            let mut tx = app.db.begin().await?;
+            let issued =
+                start_reset_in(app, &mut tx, &id, *reason, (operator::ACTOR, &scope), &caller).await?;
+            tx.commit().await?;
+            let (link, reset) = (issued.link(&app.public_url), &issued.reset);
+            let text = format!(
+                "{link}\nThe link is shown this once. It works once: {} from now, for {}. Until it is used the account's owner may call \
+                 it off.",
+                lasting(reset.usable_at.since(reset.started_at)),
+                lasting(reset.expires_at.since(reset.usable_at)),
+            );
+            let token = issued.token.expose();
+            output.print(&text, &json!({ "token": token, "link": link, "reset": reset }));
+        }
+        Command::CancelReset { account } => {
+            cancel_reset(app, &account_id(account)?, operator::ACTOR, &caller).await?;
+            output.print("called off", &json!({ "cancelled": account }));
         }
         Command::ForgetDevices { account } => {
             forget_account_devices(app, &account_id(account)?, "operator", &caller).await?;

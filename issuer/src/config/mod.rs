@@ -7,11 +7,13 @@
 
 mod keys;
 mod password;
+mod reset;
 mod session;
 mod token;
 
 pub(crate) use keys::KeysConfig;
 pub(crate) use password::PasswordConfig;
+pub(crate) use reset::ResetConfig;
 pub(crate) use session::SessionConfig;
 pub(crate) use token::TokenConfig;
 
@@ -58,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) session: SessionConfig,
     /// Passwords.
     pub(crate) password: PasswordConfig,
+    /// Resets of accounts.
+    pub(crate) reset: ResetConfig,
     /// How many attempts clients have that come without an edge.
     pub(crate) limits: LimitSettings,
 }
@@ -80,6 +84,7 @@ impl Default for Config {
             token: TokenConfig::default(),
             session: SessionConfig::default(),
             password: PasswordConfig::default(),
+            reset: ResetConfig::default(),
             limits: LimitSettings::default(),
         }
     }
@@ -174,6 +179,7 @@ impl Config {
         self.token.validate(problems);
         self.session.validate(problems);
         self.password.validate(problems);
+        self.reset.validate(problems);
         let _ = self.limits.limits(problems);
     }
 

@@ -8,6 +8,7 @@ use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::passwords::{Verdict, find_hash, replace_hash};
+use crate::recovery::delete_reset;
 use crate::sessions::end_all;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::password::policy::check_new;
@@ -18,7 +19,7 @@ use margrave_shared::secret::SecretText;
 ///
 /// # Errors
 /// `authentication_failed` when the current password is wrong, `invalid_password`, `overloaded`.
-pub(super) async fn change_password(
+pub(crate) async fn change_password(
     app: &App,
     account: &Account,
     current: &SecretText,
@@ -54,6 +55,8 @@ pub(super) async fn change_password(
         return Err(Failure::denied(ErrorCode::AuthenticationFailed, reason));
     }
     reset_failures(&mut tx, &account.id).await?;
+    // Its owner is in: nobody else is to be let in.
+    delete_reset(&mut tx, &account.id).await?;
     // Whoever knew the old password may have made a device known.
     forget_devices(&mut tx, &account.id).await?;
     end_all(app, &mut tx, &account.merchant_id, &account.id, &subject, caller, now).await?;

@@ -63,6 +63,9 @@ impl Operation {
         if let Some(permission) = permission {
             members.insert("x-permission".to_owned(), permission.into());
         }
+        if let Some(right) = self.right {
+            members.insert("x-right".to_owned(), right.into());
+        }
         if let Some(realm) = realm {
             members.insert("x-realm".to_owned(), realm.into());
         }

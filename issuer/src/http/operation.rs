@@ -82,6 +82,8 @@ pub(crate) struct Operation {
     pub(super) id: &'static str,
     pub(super) summary: &'static str,
     pub(super) access: Access,
+    /// A permission of its own that it needs beside.
+    pub(super) right: Option<&'static str>,
     pub(super) query: Vec<Parameter>,
     pub(super) body: Option<Body>,
     pub(super) answers: Vec<(u16, &'static str, Option<Shape>)>,
@@ -118,6 +120,7 @@ impl Operation {
             id,
             summary: "",
             access: Access::Anybody,
+            right: None,
             query: Vec::new(),
             body: None,
             answers: Vec::new(),
@@ -135,6 +138,12 @@ impl Operation {
     /// Who may call it.
     pub(crate) const fn needs(mut self, access: Access) -> Self {
         self.access = access;
+        self
+    }
+
+    /// Which permission it needs beside.
+    pub(crate) const fn and(mut self, right: &'static str) -> Self {
+        self.right = Some(right);
         self
     }
 

@@ -11,8 +11,8 @@ pub const MAX_PASSWORD_BYTES: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPassword {
     /// Fewer characters than the operator asks for.
-    #[error("the password is too short")]
-    TooShort,
+    #[error("the password is shorter than {0} characters")]
+    TooShort(usize),
     /// More than [`MAX_PASSWORD_BYTES`].
     #[error("the password is longer than 1024 bytes")]
     TooLong,
@@ -37,7 +37,11 @@ pub fn normal_form(password: &SecretText) -> Result<SecretText, BadPassword> {
 /// [`BadPassword`].
 pub fn check_new(password: &SecretText, min_chars: usize) -> Result<SecretText, BadPassword> {
     let normal = normal_form(password)?;
-    if normal.expose().chars().count() < min_chars { Err(BadPassword::TooShort) } else { Ok(normal) }
+    if normal.expose().chars().count() < min_chars {
+        Err(BadPassword::TooShort(min_chars))
+    } else {
+        Ok(normal)
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +70,7 @@ mod tests {
 
     #[test]
     fn length_counts_characters() {
-        assert_eq!(check_new(&secret("éééé"), 5).err(), Some(BadPassword::TooShort));
+        assert_eq!(check_new(&secret("éééé"), 5).err(), Some(BadPassword::TooShort(5)));
         assert!(check_new(&secret("ééééé"), 5).is_ok());
     }
 }

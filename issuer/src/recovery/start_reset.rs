@@ -1,0 +1,91 @@
+//! Starting a reset, and calling one off.
+
+use super::{IssuedReset, Reset, store};
+use crate::accounts::{Account, lock_account};
+use crate::app::App;
+use crate::audit::Entry;
+use crate::failure::Failure;
+use crate::http::context::Caller;
+use crate::permissions::find_held;
+use crate::storage::Tx;
+use margrave_shared::account_reset::{ResetReason, may_reset};
+use margrave_shared::error::ErrorCode;
+use margrave_shared::id::AccountId;
+use margrave_shared::permission::Permission;
+use margrave_shared::token::opaque;
+use std::collections::BTreeSet;
+
+/// Starts a reset; one that was started before is called off by it. Nothing of the account changes until the token is used: its owner
+/// logs in as ever, sees it, and may call it off.
+///
+/// # Errors
+/// `not_found` for an account that is not there, or is erased; `conflict` for one that is disabled; `insufficient_permission` for one's
+/// own account, and for one that may do what who starts it could not give.
+pub(crate) async fn start_reset_in(
+    app: &App,
+    tx: &mut Tx,
+    id: &AccountId,
+    reason: ResetReason,
+    (actor, scope): (&str, &BTreeSet<Permission>),
+    caller: &Caller,
+) -> Result<IssuedReset, Failure> {
+    let now = app.clock.now();
+    let account = locked(tx, id).await?;
+    if account.disabled_at.is_some() {
+        return Err(Failure::explained(ErrorCode::Conflict, "it is disabled: enable it first"));
+    }
+    // Of one's own the password changes with the present one, not without.
+    if actor == format!("account:{id}") {
+        return Err(Failure::denied(ErrorCode::InsufficientPermission, "resets_themselves"));
+    }
+    if !may_reset(scope, &find_held(tx, &account).await?) {
+        return Err(Failure::denied(ErrorCode::InsufficientPermission, "resets_more_than_they_hold"));
+    }
+    let usable_at = now.plus_seconds(app.reset_config.delay_s);
+    let reset = Reset {
+        started_by: actor.to_owned(),
+        scope: scope.clone(),
+        reason,
+        started_at: now,
+        usable_at,
+        expires_at: usable_at.plus_seconds(app.reset_config.valid_s),
+    };
+    let issued = IssuedReset { token: opaque::reset_token(app.entropy.bytes()), reset };
+    store::put_reset(tx, id, &issued).await?;
+    let entry = Entry::done_because("account.start_reset", reason.as_str())
+        .merchant(&account.merchant_id)
+        .actor(actor)
+        .subject(format!("account:{id}"));
+    app.audit.write(tx, entry, caller, now, app.entropy.bytes()).await?;
+    Ok(issued)
+}
+
+/// Calls a reset off: its token is worth nothing.
+///
+/// # Errors
+/// `not_found` where there is none.
+pub(crate) async fn cancel_reset(
+    app: &App,
+    id: &AccountId,
+    actor: &str,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let account = locked(&mut tx, id).await?;
+    if !store::delete_reset(&mut tx, id).await? {
+        return Err(Failure::denied(ErrorCode::NotFound, "unknown_reset"));
+    }
+    let entry = Entry::done("account.cancel_reset")
+        .merchant(&account.merchant_id)
+        .actor(actor)
+        .subject(format!("account:{id}"));
+    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn locked(tx: &mut Tx, id: &AccountId) -> Result<Account, Failure> {
+    let locked = lock_account(tx, id).await?.map(|(account, _)| account);
+    let account = locked.filter(|account| account.erased_at.is_none());
+    account.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_account"))
+}

@@ -1,0 +1,211 @@
+//! Resets over time and over processes, on both databases.
+
+use super::confirm_reset::confirm_reset;
+use super::{IssuedReset, cancel_reset, find_reset, start_reset_in};
+use crate::accounts::{Account, AccountSettings, NewAccount, create_account, find_account, find_by_login};
+use crate::admin::{disable_account, disable_merchant, enable_account, erase_account};
+use crate::app::App;
+use crate::audit::{Filter, find_entries};
+use crate::failure::Failure;
+use crate::http::context::Caller;
+use crate::merchants::{NewKey, create_key, revoke_key};
+use crate::permissions::{AccountRights, Giver, change_rights};
+use crate::storage::Db;
+use crate::storage::testing::{dump, on_both_databases};
+use crate::sweeper::sweep;
+use crate::testing::{PASSWORD, World};
+use margrave_shared::account_reset::ResetReason;
+use margrave_shared::error::ErrorCode;
+use margrave_shared::login::Login;
+use margrave_shared::permission::parse_scope;
+use margrave_shared::secret::SecretText;
+use margrave_shared::token::opaque::reset_token;
+use serde_json::json;
+use std::sync::Arc;
+
+const DAY_S: i64 = 86_400;
+const NEW: &str = "another horse, another battery";
+
+async fn alice(world: &World) -> Account {
+    let found = find_by_login(&mut world.app.db.read().await.unwrap(), &Login::parse("alice")).await;
+    found.unwrap().unwrap()
+}
+
+async fn start_as(
+    app: &App,
+    account: &Account,
+    actor: &str,
+    scope: &str,
+) -> Result<IssuedReset, &'static str> {
+    let scope = parse_scope(scope).unwrap();
+    let mut tx = app.db.begin().await.unwrap();
+    let reason = ResetReason::ForgottenPassword;
+    let by = (actor, &scope);
+    match start_reset_in(app, &mut tx, &account.id, reason, by, &Caller::operator()).await {
+        Ok(issued) => {
+            tx.commit().await.unwrap();
+            Ok(issued)
+        }
+        Err(Failure::Denied(denial)) => Err(denial.reason),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+async fn start(world: &World) -> IssuedReset {
+    start_as(&world.app, &alice(world).await, "operator", "admin:* platform:*").await.unwrap()
+}
+
+async fn confirm(app: &App, token: &SecretText, password: &str) -> Result<(), (ErrorCode, &'static str)> {
+    let password = SecretText::new(password.to_owned());
+    match confirm_reset(app, token, &password, &Caller::default()).await {
+        Ok(_) => Ok(()),
+        Err(Failure::Denied(denial)) => Err((denial.code, denial.reason)),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn refused(reason: &'static str) -> Result<(), (ErrorCode, &'static str)> {
+    Err((ErrorCode::AuthenticationFailed, reason))
+}
+
+async fn a_password_is_set_once_and_not_before_its_time(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let tokens = world.log_in("alice").await.unwrap();
+    let first = start(&world).await;
+    let issued = start(&world).await;
+    assert_eq!(confirm(app, &first.token, NEW).await, refused("unknown_reset"), "another took its place");
+    assert_eq!(confirm(app, &issued.token, NEW).await, refused("reset_too_early"));
+    // Until it is used nothing of the account has changed.
+    let tokens = world.refresh(&tokens).await.unwrap();
+    world.pass_s(DAY_S - 1);
+    assert_eq!(confirm(app, &issued.token, NEW).await, refused("reset_too_early"));
+    world.pass_s(1);
+    let made_up = reset_token([7; 32]);
+    for text in ["", "mgr_", "\0", made_up.expose(), &issued.token.expose().replace("mgr_", "mgk_")] {
+        let token = SecretText::new(text.to_owned());
+        assert_eq!(confirm(app, &token, NEW).await, refused("unknown_reset"), "{text}");
+    }
+    assert_eq!(confirm(app, &issued.token, "short").await, Err((ErrorCode::InvalidPassword, "request")));
+    confirm(app, &issued.token, NEW).await.unwrap();
+    assert_eq!(confirm(app, &issued.token, NEW).await, refused("unknown_reset"), "it works once");
+    assert!(world.refresh(&tokens).await.is_err(), "every session has ended");
+    assert!(world.log_in("alice").await.is_err(), "the old password is none");
+    // The token itself is written down nowhere.
+    assert!(!dump(&app.db).await.contains(&issued.token.expose()["mgr_".len()..]));
+    let filter = Filter { act: Some("account.complete_reset".to_owned()), ..Filter::default() };
+    let entries = find_entries(&mut app.db.read().await.unwrap(), &filter, 50).await.unwrap();
+    assert_eq!(entries.iter().filter(|entry| entry.outcome == "done").count(), 1);
+    assert_eq!(entries.iter().filter(|entry| entry.outcome == "refused").count(), 9);
+}
+on_both_databases!(once, super::a_password_is_set_once_and_not_before_its_time);
+
+async fn of_fifty_at_once_over_two_processes_one_sets_it(db: Db) {
+    let world = World::new(db).await;
+    let processes = [Arc::clone(&world.app), world.another_process().await];
+    let issued = start(&world).await;
+    world.pass_s(DAY_S);
+    let tries: Vec<_> = (0..50)
+        .map(|number| {
+            let (app, token) = (Arc::clone(&processes[number % 2]), issued.token.clone());
+            tokio::spawn(async move { confirm(&app, &token, &format!("{NEW} {number}")).await.is_ok() })
+        })
+        .collect();
+    let mut set = 0;
+    for one in tries {
+        set += i32::from(one.await.unwrap());
+    }
+    assert_eq!(set, 1);
+}
+on_both_databases!(fifty, super::of_fifty_at_once_over_two_processes_one_sets_it);
+
+async fn whatever_ends_a_reset_ends_its_token(db: Db) {
+    let world = World::new(db).await;
+    let (app, caller) = (&world.app, Caller::operator());
+    let id = alice(&world).await.id;
+    // Its owner, or an administrator, says no.
+    let issued = start(&world).await;
+    let own = format!("account:{id}");
+    cancel_reset(app, &id, &own, &caller).await.unwrap();
+    assert!(cancel_reset(app, &id, &own, &caller).await.is_err());
+    world.pass_s(DAY_S);
+    assert_eq!(confirm(app, &issued.token, NEW).await, refused("unknown_reset"));
+    // It is disabled, and enabled again.
+    let issued = start(&world).await;
+    disable_account(app, &id, "operator", &caller).await.unwrap();
+    assert_eq!(start_as(app, &alice(&world).await, "operator", "admin:*").await.err(), Some("request"));
+    enable_account(app, &id, "operator", &caller).await.unwrap();
+    world.pass_s(DAY_S);
+    assert_eq!(confirm(app, &issued.token, NEW).await, refused("unknown_reset"));
+    // It waits too long.
+    let issued = start(&world).await;
+    world.pass_s(4 * DAY_S);
+    assert_eq!(confirm(app, &issued.token, NEW).await, refused("reset_expired"));
+    sweep(app, app.clock.now().plus_seconds(2 * 3600)).await.unwrap();
+    assert!(find_reset(&mut app.db.read().await.unwrap(), &id).await.unwrap().is_none());
+    // Its owner changes the password.
+    let issued = start(&world).await;
+    world.pass_s(DAY_S);
+    let (current, new) = (SecretText::new(PASSWORD.to_owned()), SecretText::new(NEW.to_owned()));
+    crate::factors::change_password(app, &alice(&world).await, &current, &new, &caller).await.unwrap();
+    assert_eq!(confirm(app, &issued.token, PASSWORD).await, refused("unknown_reset"));
+    // Its merchant is disabled.
+    let issued = start(&world).await;
+    world.pass_s(DAY_S);
+    disable_merchant(app, &world.merchant.id, "operator", &caller).await.unwrap();
+    assert_eq!(confirm(app, &issued.token, PASSWORD).await, refused("disabled_account"));
+    // It is erased.
+    erase_account(app, &id, "operator", &caller).await.unwrap();
+    assert_eq!(confirm(app, &issued.token, PASSWORD).await, refused("unknown_reset"));
+    let gone = find_account(&mut app.db.read().await.unwrap(), &id).await.unwrap().unwrap();
+    assert_eq!(start_as(app, &gone, "operator", "admin:*").await.err(), Some("unknown_account"));
+}
+on_both_databases!(endings, super::whatever_ends_a_reset_ends_its_token);
+
+async fn nobody_gets_by_a_reset_what_they_could_not_give(db: Db) {
+    let world = World::new(db).await;
+    let (app, caller) = (&world.app, Caller::operator());
+    let before = alice(&world).await;
+    let own = format!("account:{}", before.id);
+    assert_eq!(start_as(app, &before, &own, "admin:*").await.err(), Some("resets_themselves"));
+    let issued = start_as(app, &before, "operator", "admin:write").await.unwrap();
+    // After it was started the account is made an administrator of more.
+    let all = parse_scope("admin:*").unwrap();
+    let giver = Giver { actor: "operator", scope: &all, of_platform: false };
+    let settings: AccountSettings = serde_json::from_value(json!({ "permissions": ["admin:*"] })).unwrap();
+    let rights = AccountRights { roles: [].into(), settings };
+    let alice = change_rights(app, &before.id, &rights, before.version, giver, &caller).await.unwrap();
+    world.pass_s(DAY_S);
+    assert_eq!(confirm(app, &issued.token, NEW).await, refused("beyond_the_starter"));
+    let more = "resets_more_than_they_hold";
+    assert_eq!(start_as(app, &alice, "operator", "admin:write").await.err(), Some(more));
+    assert_eq!(
+        start_as(app, &alice, "operator", "admin:write account:factors:reset").await.err(),
+        Some(more)
+    );
+
+    // Of a key that is revoked, and of a person who may do so no more, no reset counts.
+    let permissions = parse_scope("admin:* account:factors:reset").unwrap();
+    let key = NewKey { permissions, expires_at: None };
+    let key = create_key(app, &world.merchant.id, &key, "operator", &caller).await.unwrap().key_id;
+    let by_key = start_as(app, &alice, &format!("key:{key}"), "admin:*").await.unwrap();
+    world.pass_s(DAY_S);
+    revoke_key(app, &world.merchant.id, &key, "operator", &caller).await.unwrap();
+    assert_eq!(confirm(app, &by_key.token, NEW).await, refused("starter_is_gone"));
+    let new = NewAccount { username: "bob".to_owned(), password: None };
+    let bob = create_account(app, &world.merchant.id, new, "operator", &caller).await.unwrap();
+    let by = format!("account:{}", bob.id);
+    let by_bob = start_as(app, &alice, &by, "admin:*").await.unwrap();
+    world.pass_s(DAY_S);
+    assert_eq!(confirm(app, &by_bob.token, NEW).await, refused("starter_is_gone"), "he holds no such right");
+    let settings = json!({ "permissions": ["account:factors:reset"] });
+    let rights = AccountRights { roles: [].into(), settings: serde_json::from_value(settings).unwrap() };
+    let all = parse_scope("platform:*").unwrap();
+    let giver = Giver { scope: &all, ..giver };
+    change_rights(app, &bob.id, &rights, bob.version, giver, &caller).await.unwrap();
+    disable_account(app, &bob.id, "operator", &caller).await.unwrap();
+    assert_eq!(confirm(app, &by_bob.token, NEW).await, refused("starter_is_gone"), "he is disabled");
+    enable_account(app, &bob.id, "operator", &caller).await.unwrap();
+    confirm(app, &by_bob.token, NEW).await.unwrap();
+}
+on_both_databases!(escalation, super::nobody_gets_by_a_reset_what_they_could_not_give);
