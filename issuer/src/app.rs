@@ -11,6 +11,7 @@ use crate::http::draining::Draining;
 use crate::keys::{self, KeyRing, MasterKeys, rotate, sealing_key};
 use crate::limiter::Limiter;
 use crate::merchants::PresentedKeys;
+use crate::notify::Mailer;
 use crate::outbound::Fetcher;
 use crate::passwords::Kdf;
 use crate::revocations::{self, Feed, Propagation};
@@ -61,6 +62,10 @@ pub(crate) struct App {
     pub(crate) draining: Draining,
     /// Calls to others.
     pub(crate) fetcher: Fetcher,
+    /// What sends mail, where that is configured.
+    pub(crate) mailer: Option<Mailer>,
+    /// What seals notices that wait.
+    pub(crate) notices_key: SecretKey,
     /// The issuer's name.
     pub(crate) public_url: String,
     /// Whether clients may come without an edge.
@@ -110,6 +115,8 @@ impl App {
             presented_keys: Together::new(PresentedKeys),
             draining: Draining::default(),
             fetcher: Fetcher::new()?,
+            mailer: Mailer::new(&config.mail)?,
+            notices_key: root.derive("notices"),
             public_url: config.public_url.clone(),
             direct: config.direct,
             keys_config: config.keys,

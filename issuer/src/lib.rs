@@ -22,6 +22,7 @@ mod keys;
 mod limiter;
 mod merchants;
 mod metrics;
+mod notify;
 mod oauth;
 mod outbound;
 mod pages;

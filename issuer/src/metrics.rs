@@ -7,6 +7,7 @@ use crate::clock::Stopwatch;
 use crate::edges::find_edges;
 use crate::failure::Failure;
 use crate::merchants::find_last_reset;
+use crate::notify::count_waiting;
 use crate::revocations::store::find_head;
 use axum::Router;
 use axum::extract::State;
@@ -70,6 +71,8 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
         "margrave_admin_reset_timestamp_seconds",
         "When `margrave admin reset` was last used, in Unix seconds; 0 where it never was."
     );
+    describe_counter!("margrave_mails_total", "Mails, by what became of them.");
+    describe_gauge!("margrave_notices_waiting", "Notices that have not been sent yet.");
     describe_gauge!("margrave_signing_ready", "Whether there is a key that signs.");
     Ok(handle)
 }
@@ -117,6 +120,11 @@ pub(crate) fn database_failed(kind: &'static str) {
     counter!("margrave_database_errors_total", "kind" => kind).increment(1);
 }
 
+/// A mail was `sent`, `deferred`, or `refused` for good.
+pub(crate) fn mail(outcome: &'static str) {
+    counter!("margrave_mails_total", "outcome" => outcome).increment(1);
+}
+
 /// An ending's answer has waited for the edges.
 pub(crate) fn ending(propagated: bool, waited: Stopwatch) {
     histogram!("margrave_ending_seconds").record(waited.seconds());
@@ -143,6 +151,7 @@ async fn sample(app: &App) -> Result<(), Failure> {
     }
     let reset_at = find_last_reset(&mut tx).await?.map_or(0, UnixMs::seconds);
     gauge!("margrave_admin_reset_timestamp_seconds").set(reset_at as f64);
+    gauge!("margrave_notices_waiting").set(count_waiting(&mut tx).await? as f64);
     let (unsealed, oldest) = count_unsealed(&mut tx).await?;
     gauge!("margrave_audit_unsealed").set(unsealed as f64);
     let waiting_ms = oldest.map_or(0, |at| (app.clock.now().0 - at).max(0));

@@ -57,6 +57,33 @@ async fn the_doctor_names_what_is_wrong_and_the_mend() {
         assert!(!well && verdict == "problem" && said.contains(mend), "{environment:?}: {answer}");
         assert!(!answer.to_string().contains("hunter2"), "a password is not printed");
     }
+    // Mail: none, a server that is not there, and one that is; and what it is told.
+    assert_eq!(check(&doctor(&system, &[]).await.1, "mail").0, "warning");
+    let port = system.mail_port();
+    let mail = |url: String| {
+        [
+            ("MARGRAVE_MAIL__SMTP_URL", url),
+            ("MARGRAVE_MAIL__FROM", "margrave@demo.test".to_owned()),
+            ("MARGRAVE_MAIL__OPERATORS", "[\"me@demo.test\"]".to_owned()),
+        ]
+    };
+    for (url, expected) in [
+        ("smtp://me:hunter2@127.0.0.1:1".to_owned(), "problem"),
+        // It takes nobody's password.
+        (format!("smtp://me:hunter2@127.0.0.1:{port}"), "problem"),
+        (format!("smtp://127.0.0.1:{port}"), "ok"),
+    ] {
+        let environment = mail(url);
+        let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (_, answer) = doctor(&system, &environment).await;
+        assert_eq!(check(&answer, "mail").0, expected, "{answer}");
+        assert!(!answer.to_string().contains("hunter2"), "a password is not printed");
+        if expected == "ok" {
+            system.command_with(&["mail", "test", "somebody@demo.test"], &environment).await;
+            let mail = system.mails_of("somebody@demo.test", 1).await.remove(0);
+            assert_eq!(mail["subject"], "Margrave: a test");
+        }
+    }
     // What is new and was never started is well, and asking makes nothing.
     let new = [("MARGRAVE_DATABASE_URL", empty.as_str())];
     system.command_with(&["migrate"], &new).await;
@@ -99,4 +126,12 @@ async fn who_has_a_shell_gets_into_the_administration_again() {
     let audit = system.issuer("/admin/v1/audit?act=admin.reset");
     let found = get(&audit, &[("authorization", &new)]).await.expect(200).json();
     assert!(found["entries"][0]["subject"].as_str().unwrap().contains("the key was stolen"));
+    // The shell knew of no mail server; the issuer tells whoever runs the system.
+    let mail = system.mails_of("operators@demo.test", 1).await.remove(0);
+    let text = mail["text"].as_str().unwrap();
+    assert!(
+        text.contains("the key was stolen") && text.contains(reset["key_id"].as_str().unwrap()),
+        "{text}"
+    );
+    assert!(!text.contains(reset["secret"].as_str().unwrap()));
 }

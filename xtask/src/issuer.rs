@@ -56,6 +56,20 @@ impl Issuer {
         Self { program, ..self }
     }
 
+    /// The same, which sends mail to this port of the machine. What is set by the caller stays.
+    pub(crate) fn with_mail(mut self, port: u16) -> Self {
+        for (name, value) in [
+            ("MARGRAVE_MAIL__SMTP_URL", format!("smtp://127.0.0.1:{port}")),
+            ("MARGRAVE_MAIL__FROM", "Margrave <margrave@demo.test>".to_owned()),
+            ("MARGRAVE_MAIL__OPERATORS", "[\"operators@demo.test\"]".to_owned()),
+        ] {
+            if self.environment.iter().all(|(known, _)| known != name) {
+                self.environment.push((name.to_owned(), value));
+            }
+        }
+        self
+    }
+
     /// The issuer's URL.
     pub(crate) fn url(&self) -> &str {
         &self.url

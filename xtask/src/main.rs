@@ -10,6 +10,7 @@ mod fuzz;
 mod fuzz_api;
 mod issuer;
 mod origin;
+mod outbox;
 mod ports;
 mod postgres;
 mod processes;

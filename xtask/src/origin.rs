@@ -1,4 +1,4 @@
-//! The demo origin, which answers with the request it received, and the development outbox.
+//! The demo origin, which answers with the request it received.
 //!
 //! The origin does what every origin behind an edge should do: it refuses what the edge has not signed, and what was
 //! signed before. Public routes carry no identity and so no signature.
@@ -6,7 +6,7 @@
 use crate::Outcome;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
@@ -14,7 +14,7 @@ use axum::routing::any;
 use margrave_origin::{Guard, guard};
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// The name of the demo's hop key.
@@ -33,31 +33,14 @@ pub(crate) async fn start(port: u16, hop_key: &str) -> Outcome<()> {
     serve(port, router, "demo origin").await
 }
 
-/// Starts the outbox on a port: what the issuer sends to people is posted here and read back.
-pub(crate) async fn start_outbox(port: u16) -> Outcome<()> {
-    let messages: Arc<Mutex<Vec<Value>>> = Arc::default();
-    let router = Router::new().fallback(any(outbox)).with_state(messages);
-    serve(port, router, "outbox").await
-}
-
-async fn serve(port: u16, router: Router, name: &str) -> Outcome<()> {
+/// Serves on a port of this machine until the process ends.
+pub(crate) async fn serve(port: u16, router: Router, name: &str) -> Outcome<()> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("the {name} cannot listen on {address}: {error}"))?;
     tokio::spawn(axum::serve(listener, router).into_future());
     Ok(())
-}
-
-async fn outbox(State(messages): State<Arc<Mutex<Vec<Value>>>>, request: Request) -> Response {
-    if request.method() == "POST" {
-        let body = to_bytes(request.into_body(), 1 << 20).await.unwrap_or_default();
-        let message = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    let list = messages.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    answer(StatusCode::OK, &Value::Array(list))
 }
 
 async fn echo(request: Request) -> Response {
@@ -89,6 +72,7 @@ async fn echo(request: Request) -> Response {
     )
 }
 
-fn answer(status: StatusCode, value: &Value) -> Response {
+/// An answer of JSON.
+pub(crate) fn answer(status: StatusCode, value: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], Body::from(value.to_string())).into_response()
 }

@@ -8,7 +8,7 @@ use crate::secrets::{Secrets, write_private};
 use crate::settings::Settings;
 use crate::tools::{EdgeBuild, Tools, cargo, run as run_tool};
 use crate::workerd::{self, EdgePlan, Role};
-use crate::{Outcome, origin, ports, workspace};
+use crate::{Outcome, origin, outbox, ports, workspace};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -60,6 +60,7 @@ struct Ports {
     edge: Option<u16>,
     origin: Option<u16>,
     outbox: Option<u16>,
+    mail: Option<u16>,
 }
 
 pub(crate) async fn run(options: Options) -> Outcome<()> {
@@ -78,6 +79,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     let edge_port = ports::choose("edge", options.edge_port, last.edge)?;
     let origin_port = ports::choose("demo origin", options.origin_port, last.origin)?;
     let outbox_port = ports::choose("outbox", None, last.outbox)?;
+    let mail_port = ports::choose("outbox's mail", None, last.mail)?;
     let given = [options.issuer_port, options.edge_port, options.origin_port];
     let given: Vec<u16> = given.into_iter().flatten().collect();
     if given.iter().collect::<BTreeSet<_>>().len() < given.len() {
@@ -90,15 +92,18 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
         edge: Some(edge_port),
         origin: Some(origin_port),
         outbox: Some(outbox_port),
+        mail: Some(mail_port),
     };
     write_private(&path, &serde_json::to_string(&now).unwrap_or_default())?;
 
     let secrets = Secrets::ensure(&state)?;
     let mut issuer =
         Issuer::new(profile, &state, issuer_port, options.postgres.as_deref(), &secrets, &settings.issuer)?;
-    if let Some(program) = options.issuer_program {
-        issuer = issuer.of_program(program);
-    }
+    issuer = match options.issuer_program {
+        // Another release may know nothing of mail.
+        Some(program) => issuer.of_program(program),
+        None => issuer.with_mail(mail_port),
+    };
     let demo = Demo::ensure(&state, &issuer, &secrets, options.postgres.is_some()).await?;
 
     // The edge's port may be another one than last time.
@@ -107,7 +112,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
 
     step("starting issuer, edge and demo origin");
     origin::start(origin_port, &secrets.hop_key).await?;
-    origin::start_outbox(outbox_port).await?;
+    outbox::start(outbox_port, mail_port).await?;
     let mut issuer_process = issuer.start().await?;
     let origin_url = format!("http://127.0.0.1:{origin_port}");
     let plan = EdgePlan {

@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::edges::find_edges;
 use crate::keys::{MasterKeys, ROOT_IS_GONE, check_keys, find_root, opening_key};
+use crate::notify::Mailer;
 use crate::outbound::{Fetcher, may_be_called};
 use crate::storage::{Db, is_current};
 use crate::telemetry;
@@ -75,6 +76,7 @@ pub(super) async fn run(config: &Config, clock: &Clock, output: Output) -> Resul
             "start it, or set `database_url`; the user that margrave runs as must be able to reach it",
         ),
     }
+    mail(config, &mut checks).await;
     let Checks(checks) = checks;
     let problems = checks.iter().filter(|check| check.verdict == Verdict::Problem).count();
     let mut lines: Vec<String> = settings
@@ -127,8 +129,10 @@ fn effective(config: &Config) -> Vec<(String, Value)> {
         }
     }
     for (name, value) in &mut settings {
-        if name == "database_url" {
-            *value = without_password(value.as_str().unwrap_or_default()).into();
+        if matches!(name.as_str(), "database_url" | "mail.smtp_url")
+            && let Some(url) = value.as_str()
+        {
+            *value = without_password(url).into();
         }
     }
     let key = if config.master_key_file.is_some() { "from its file" } else { "from MARGRAVE_MASTER_KEY" };
@@ -246,6 +250,31 @@ async fn database(db: &Db, masters: Option<&MasterKeys>, clock: &Clock, checks: 
         keys(db, masters, checks).await;
     }
     edges(db, checks).await;
+}
+
+/// Whether the mail server answers, and lets us in. Nothing is sent.
+async fn mail(config: &Config, checks: &mut Checks) {
+    let mailer = match Mailer::new(&config.mail) {
+        Ok(Some(mailer)) => mailer,
+        Ok(None) => {
+            let text = "none is sent: nobody is told so of the break-glass";
+            return checks.warn("mail", text, "set `mail.smtp_url`, `mail.from` and `mail.operators`");
+        }
+        Err(error) => return checks.problem("mail", explain(&error), "correct the section `[mail]`"),
+    };
+    match mailer.check().await {
+        Ok(()) if mailer.operators().is_empty() => checks.warn(
+            "mail",
+            "the server answers, and nobody is told of the break-glass",
+            "set `mail.operators`",
+        ),
+        Ok(()) => checks.ok("mail", "the server answers"),
+        Err(error) => checks.problem(
+            "mail",
+            error.to_string(),
+            "see to its name, port, user and password in `mail.smtp_url`; `margrave mail test ADDRESS` tries it",
+        ),
+    }
 }
 
 /// Whether the keys open, and the audit's head is signed with one of them.

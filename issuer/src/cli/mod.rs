@@ -9,6 +9,7 @@ mod doctor;
 mod edges;
 mod keys;
 mod listener;
+mod mail;
 mod merchants;
 mod operator;
 mod roles;
@@ -84,6 +85,9 @@ enum Command {
     /// The audit and its chain.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Mail.
+    #[command(subcommand)]
+    Mail(mail::Command),
 }
 
 /// What ends a command with a message.
@@ -164,6 +168,7 @@ async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
         Command::Accounts(command) => accounts::run(command, &build(&config).await?, output).await,
         Command::Keys(command) => keys::run(command, &config, &build(&config).await?, output).await,
         Command::Edges(command) => edges::run(command, &build(&config).await?, output).await,
+        Command::Mail(command) => mail::run(command, &config, output).await,
         Command::Audit(command) => audit::run(command, &build(&config).await?, output).await,
     }
 }

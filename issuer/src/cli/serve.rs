@@ -12,6 +12,7 @@ use crate::http::peer::Peer;
 use crate::keys::run_rotation;
 use crate::limiter::{run_refusals, write_refusals};
 use crate::merchants::watch_resets;
+use crate::notify::run_sender;
 use crate::router::{Serves, router};
 use crate::sampling::Share;
 use crate::storage::run_checkpoints;
@@ -51,6 +52,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CommandError> {
     tokio::spawn(run_sealer(Arc::clone(&app)));
     tokio::spawn(run_refusals(Arc::clone(&app)));
     tokio::spawn(watch_resets(Arc::clone(&app)));
+    tokio::spawn(run_sender(Arc::clone(&app)));
     tokio::spawn(run_checkpoints(app.db.clone()));
 
     let mut serving = JoinSet::new();

@@ -6,12 +6,14 @@
 //! configuration itself.
 
 mod keys;
+mod mail;
 mod password;
 mod reset;
 mod session;
 mod token;
 
 pub(crate) use keys::KeysConfig;
+pub(crate) use mail::MailConfig;
 pub(crate) use password::PasswordConfig;
 pub(crate) use reset::ResetConfig;
 pub(crate) use session::SessionConfig;
@@ -60,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) session: SessionConfig,
     /// Passwords.
     pub(crate) password: PasswordConfig,
+    /// Mail.
+    pub(crate) mail: MailConfig,
     /// Resets of accounts.
     pub(crate) reset: ResetConfig,
     /// How many attempts clients have that come without an edge.
@@ -84,6 +88,7 @@ impl Default for Config {
             token: TokenConfig::default(),
             session: SessionConfig::default(),
             password: PasswordConfig::default(),
+            mail: MailConfig::default(),
             reset: ResetConfig::default(),
             limits: LimitSettings::default(),
         }
@@ -179,6 +184,7 @@ impl Config {
         self.token.validate(problems);
         self.session.validate(problems);
         self.password.validate(problems);
+        self.mail.validate(problems);
         self.reset.validate(problems);
         let _ = self.limits.limits(problems);
     }

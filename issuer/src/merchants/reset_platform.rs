@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::notify::{Notice, tell_operators};
 use crate::revocations;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::event::Ended;
@@ -83,6 +84,9 @@ pub(crate) async fn reset_platform(
     let subject = format!("key:{} revoked:{revoked} reason:{reason}", key.key_id);
     let entry = Entry::done("admin.reset").merchant(&merchant.id).actor("operator").subject(subject);
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    let notice =
+        Notice::PlatformReset { merchant: &merchant.id, key: &key.key_id, revoked, reason: reason.trim() };
+    tell_operators(app, &mut tx, notice, now).await?;
     tx.commit().await?;
     app.feed.notify();
     tracing::warn!(merchant = %merchant.id, key = %key.key_id, revoked, reason, "ADMIN RESET from a shell");

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::notify::{Notice, tell_operators};
 use crate::permissions::find_held;
 use crate::storage::Tx;
 use margrave_shared::account_reset::{ResetReason, may_reset};
@@ -38,7 +39,8 @@ pub(crate) async fn start_reset_in(
     if actor == format!("account:{id}") {
         return Err(Failure::denied(ErrorCode::InsufficientPermission, "resets_themselves"));
     }
-    if !may_reset(scope, &find_held(tx, &account).await?) {
+    let held = find_held(tx, &account).await?;
+    if !may_reset(scope, &held) {
         return Err(Failure::denied(ErrorCode::InsufficientPermission, "resets_more_than_they_hold"));
     }
     let usable_at = now.plus_seconds(app.reset_config.delay_s);
@@ -57,6 +59,12 @@ pub(crate) async fn start_reset_in(
         .actor(actor)
         .subject(format!("account:{id}"));
     app.audit.write(tx, entry, caller, now, app.entropy.bytes()).await?;
+    if held.iter().any(Permission::is_privileged) {
+        let (account, merchant) = (id, &account.merchant_id);
+        let delay_s = app.reset_config.delay_s;
+        let notice = Notice::AdministratorReset { account, merchant, by: actor, delay_s };
+        tell_operators(app, tx, notice, now).await?;
+    }
     Ok(issued)
 }
 
