@@ -6,6 +6,9 @@ use margrave_shared::basic::Basic;
 use margrave_shared::form::Form;
 use margrave_shared::json::Json;
 use margrave_shared::login::{Login, Username, login_key};
+use margrave_shared::secret::SecretText;
+use margrave_shared::sso::legacy;
+use margrave_shared::time::UnixMs;
 use margrave_shared::wire::credentials::CredentialsRequest;
 
 fuzz_target!(|data: &[u8]| {
@@ -30,7 +33,13 @@ fuzz_target!(|data: &[u8]| {
         let printed = form.print();
         assert_eq!(Form::parse(printed.as_bytes()).expect("its own print").print(), printed);
     }
+    // What a company signs, whatever it is, and what a stranger says that it has signed.
+    let (secret, now) = (SecretText::new("secret".to_owned()), UnixMs::from_seconds(1_800_000_000));
+    let user_info = margrave_shared::base64::encode_standard(data);
+    let signature = legacy::sign(&secret, &user_info, "1800000000");
+    let _ = legacy::verify(&format!("{user_info}_1800000000_{signature}"), std::slice::from_ref(&secret), now);
     if let Ok(text) = core::str::from_utf8(data) {
+        assert!(legacy::verify(text, &[], now).is_err());
         let _ = Basic::parse(text);
         if let Ok(username) = Username::parse(text) {
             // However its owner writes it, it is one bucket and one account.

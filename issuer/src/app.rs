@@ -66,6 +66,8 @@ pub(crate) struct App {
     pub(crate) mailer: Option<Mailer>,
     /// What seals notices that wait.
     pub(crate) notices_key: SecretKey,
+    /// What seals merchants' SSO secrets.
+    pub(crate) sso_key: SecretKey,
     /// The issuer's name.
     pub(crate) public_url: String,
     /// Whether clients may come without an edge.
@@ -117,6 +119,7 @@ impl App {
             fetcher: Fetcher::new()?,
             mailer: Mailer::new(&config.mail)?,
             notices_key: root.derive("notices"),
+            sso_key: root.derive("sso secrets"),
             public_url: config.public_url.clone(),
             direct: config.direct,
             keys_config: config.keys,

@@ -33,6 +33,7 @@ mod revocations;
 mod router;
 mod sampling;
 mod sessions;
+mod sso;
 mod storage;
 mod sweeper;
 mod telemetry;

@@ -37,6 +37,7 @@ pub mod route_table;
 pub mod schema;
 pub mod secret;
 pub mod session;
+pub mod sso;
 pub mod time;
 pub mod token;
 pub mod trace;

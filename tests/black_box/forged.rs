@@ -56,8 +56,9 @@ impl Forger {
     }
 }
 
+/// Unix seconds.
 #[expect(clippy::disallowed_methods, reason = "tokens are judged by the real time")]
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
 }
 

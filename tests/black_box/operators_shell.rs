@@ -1,7 +1,11 @@
 //! What an operator does from a shell beside the issuer, and what it means for those who call.
 
+use crate::forged::now;
 use crate::http::{get, post_json};
 use crate::system::up;
+use margrave_shared::base64;
+use margrave_shared::secret::SecretText;
+use margrave_shared::sso::legacy;
 use serde_json::json;
 
 #[tokio::test]
@@ -55,6 +59,23 @@ async fn what_the_administration_does_a_shell_does_too() {
     system.command(&["merchants", "set-limits", merchant]).await;
     post_json(&url, &headers, &json!({ "username": "not-too-many" })).await.expect(201);
     std::fs::remove_file(&file).unwrap();
+
+    // The secret by which a merchant's page vouches for its users: what is signed with it says so.
+    let made = system.command(&["merchants", "set-sso-secret", merchant]).await;
+    let secret = SecretText::new(made["secret"].as_str().unwrap().to_owned());
+    let user =
+        base64::encode_standard(r#"{"id":"7","name":"Ann","data":[{"key":"tier","val":"gold"}]}"#.as_bytes());
+    let now = now().to_string();
+    let auth = format!("{user}_{now}_{}", legacy::sign(&secret, &user, &now));
+    let check = format!("/merchants/{merchant}/sso-secret/check");
+    let answer = system.admin("POST", &check, Some(json!({ "auth": auth }))).await.expect(200).json();
+    let data = json!([{ "key": "tier", "val": "gold", "show": false }]);
+    assert_eq!(answer, json!({ "valid": true, "user": { "id": "7", "name": "Ann", "data": data } }));
+    system.command(&["merchants", "set-sso-secret", merchant, "--forget-previous"]).await;
+    let answer = system.admin("POST", &check, Some(json!({ "auth": auth }))).await.expect(200).json();
+    assert_eq!(answer, json!({ "valid": false, "reason": "signature" }));
+    system.command(&["merchants", "delete-sso-secret", merchant]).await;
+    system.admin("POST", &check, Some(json!({ "auth": auth }))).await.expect(404);
 
     // Closed, and open again: an application, then all of the merchant.
     let client = system.fact("client_id");

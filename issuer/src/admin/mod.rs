@@ -18,6 +18,7 @@ mod reset_routes;
 mod role_routes;
 pub(crate) mod routes;
 mod signing_key_routes;
+mod sso_routes;
 mod written_down;
 
 pub(crate) use disable_account::{

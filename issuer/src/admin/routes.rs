@@ -3,7 +3,7 @@
 use super::{
     account_routes as account, application_routes as application, audit_routes as audit, edge_routes as edge,
     key_routes as key, merchant_routes as merchant, reset_routes as reset, role_routes as role,
-    signing_key_routes as signing,
+    signing_key_routes as signing, sso_routes as sso,
 };
 use crate::accounts::Account;
 use crate::applications::Application;
@@ -13,6 +13,7 @@ use crate::http::operation::{Operation, Parameter, delete, get, post, put};
 use crate::merchants::MerchantLimits;
 use crate::permissions::{AccountRights, Role};
 use crate::recovery::{MAY_RESET, Reset};
+use crate::sso::SsoSecret;
 use margrave_shared::error::ErrorCode::{Conflict, LimitReached};
 
 const PAGE: &[Parameter] =
@@ -90,6 +91,26 @@ pub(crate) fn operations() -> Vec<Operation> {
             .says("End every session of every account of a merchant.")
             .needs(Merchant(Write))
             .answers::<merchant::EndedAccounts>(200),
+        get("/merchants/{merchant}/sso-secret", "showSsoSecret", sso::show)
+            .says("Say since when a merchant has the secret by which its page vouches for users. It is not shown.")
+            .needs(Merchant(Read))
+            .answers::<SsoSecret>(200),
+        post("/merchants/{merchant}/sso-secret", "setSsoSecret", sso::set)
+            .says("Set or make a merchant's SSO secret. It is shown this once; the one before counts for another day.")
+            .needs(Merchant(Write))
+            .takes::<sso::SecretBody>()
+            .repeatable()
+            .tagged()
+            .answers::<sso::ShownSecret>(201),
+        delete("/merchants/{merchant}/sso-secret", "deleteSsoSecret", sso::remove)
+            .says("Take a merchant's SSO secrets away.")
+            .needs(Merchant(Write))
+            .answers_as(204, ""),
+        post("/merchants/{merchant}/sso-secret/check", "checkSso", sso::try_out)
+            .says("Say whom a text vouches for that the merchant's page has signed, or what is wrong with it. Nobody is logged in.")
+            .needs(Merchant(Write))
+            .takes::<sso::CheckBody>()
+            .answers::<sso::Checked>(200),
         // Keys.
         get("/merchants/{merchant}/keys", "listKeys", key::list)
             .says("List a merchant's keys.")

@@ -17,6 +17,7 @@ use crate::oauth::exchange;
 use crate::permissions::{AccountRights, Giver, change_rights, create_role};
 use crate::recovery::{MAY_RESET, start_reset_in};
 use crate::router::{Serves, openapi_document, router};
+use crate::sso::{NewSecret, Previous, set_secret_in};
 use crate::storage::testing::{columns, on_both_databases};
 use crate::storage::{Db, on_tx};
 use crate::testing::{PASSWORD, World};
@@ -148,6 +149,8 @@ async fn things(app: &App, merchant: &MerchantId, number: usize) -> BTreeMap<&'s
     let edge = create_edge(app, &mut tx, facts, "operator", &caller).await.unwrap();
     let reason = ResetReason::FirstPassword;
     start_reset_in(app, &mut tx, &account.id, reason, ("operator", &all), &caller).await.unwrap();
+    let new = NewSecret { given: None, previous: Previous::Keep };
+    set_secret_in(app, &mut tx, merchant, new, "operator", &caller).await.unwrap();
     tx.commit().await.unwrap();
     BTreeMap::from([
         ("merchant", merchant.to_string()),

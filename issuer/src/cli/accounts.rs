@@ -1,7 +1,7 @@
 //! `margrave accounts`
 
 use super::merchants::merchant_id;
-use super::{CommandError, Output, operator, read_json};
+use super::{CommandError, Output, operator, read_json, read_secret};
 use crate::accounts::{
     Account, AccountSettings, Filter, Imported, ImportedAccount, NewAccount, Unused, create_account,
     end_import, find_account, find_by_login, find_by_merchant, forget_account_devices, import_account,
@@ -19,7 +19,6 @@ use margrave_shared::account_reset::ResetReason;
 use margrave_shared::id::{AccountId, MerchantId};
 use margrave_shared::login::Login;
 use margrave_shared::role::RoleName;
-use margrave_shared::secret::SecretText;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -165,12 +164,7 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
     let caller = Caller::operator();
     match command {
         Command::Create { merchant, username } => {
-            let mut line = String::new();
-            std::io::stdin()
-                .lock()
-                .read_line(&mut line)
-                .map_err(|error| CommandError::Text(format!("the password cannot be read: {error}")))?;
-            let password = SecretText::new(line.trim_end_matches(['\r', '\n']).to_owned());
+            let password = read_secret("the password")?;
             let new = NewAccount { username: username.clone(), password: Some(password) };
             let account = create_account(app, &merchant_id(merchant)?, new, "operator", &caller).await?;
             output.print(

@@ -2,7 +2,7 @@
 
 use super::admin::read_services;
 use super::operator::{self, ACTOR};
-use super::{CommandError, Output, read_json};
+use super::{CommandError, Output, read_json, read_secret};
 use crate::admin::{disable_merchant, enable_merchant, end_merchant_sessions};
 use crate::app::App;
 use crate::http::context::Caller;
@@ -11,6 +11,7 @@ use crate::merchants::{
     create_key, create_merchant, find_keys, find_limits, find_merchant, find_merchants, find_services,
     revoke_key, rotate_key,
 };
+use crate::sso::{NewSecret, Previous, delete_secret, set_secret_in};
 use clap::Subcommand;
 use margrave_shared::id::{KeyId, MerchantId};
 use margrave_shared::permission::parse_scope;
@@ -54,6 +55,22 @@ pub(super) enum Command {
         /// How many applications.
         #[arg(long)]
         applications: Option<u32>,
+    },
+    /// Make the secret by which a merchant's page vouches for its users; the one before counts for another day.
+    SetSsoSecret {
+        /// The merchant's id.
+        merchant: String,
+        /// Read the company's own from standard input.
+        #[arg(long)]
+        given: bool,
+        /// The one before counts no more at once: somebody knows it.
+        #[arg(long)]
+        forget_previous: bool,
+    },
+    /// Take a merchant's SSO secrets away.
+    DeleteSsoSecret {
+        /// The merchant's id.
+        merchant: String,
     },
     /// Disable a merchant and revoke its keys.
     Disable {
@@ -167,6 +184,21 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         Command::Enable { merchant } => {
             enable_merchant(app, &merchant_id(merchant)?, actor, &caller).await?;
             output.print("enabled", &json!({ "enabled": merchant }));
+        }
+        Command::SetSsoSecret { merchant, given, forget_previous } => {
+            let given = given.then(|| read_secret("the secret")).transpose()?;
+            let previous = if *forget_previous { Previous::Forget } else { Previous::Keep };
+            let mut tx = app.db.begin().await?;
+            let (id, new) = (merchant_id(merchant)?, NewSecret { given, previous });
+            let issued = set_secret_in(app, &mut tx, &id, new, ACTOR, &caller).await?;
+            tx.commit().await?;
+            let secret = issued.secret.expose();
+            let text = format!("secret {secret}\nIt is shown this once.");
+            output.print(&text, &json!({ "secret": secret, "previous_until": issued.shown.previous_until }));
+        }
+        Command::DeleteSsoSecret { merchant } => {
+            delete_secret(app, &merchant_id(merchant)?, ACTOR, &caller).await?;
+            output.print("deleted", &json!({ "deleted": merchant }));
         }
         Command::Disable { merchant } => {
             disable_merchant(app, &merchant_id(merchant)?, actor, &caller).await?;

@@ -23,7 +23,9 @@ use crate::router::openapi_document;
 use crate::storage::{Db, StorageError, migrate};
 use crate::telemetry;
 use clap::{Parser, Subcommand};
+use margrave_shared::secret::SecretText;
 use serde::de::DeserializeOwned;
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -235,6 +237,14 @@ fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, CommandError> {
         (Ok(_), Some(path)) => Err(fail(format!("`{path}` is not known"))),
         (Err(error), _) => Err(fail(error.to_string())),
     }
+}
+
+/// Reads a secret from standard input, a line: an argument would be seen by others.
+fn read_secret(what: &str) -> Result<SecretText, CommandError> {
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.map_err(|error| CommandError::Text(format!("{what} cannot be read: {error}")))?;
+    Ok(SecretText::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 fn print_error(text: &str) {

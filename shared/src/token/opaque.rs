@@ -1,4 +1,5 @@
-//! Random secrets that are no JWTs: the secret half of a merchant key, and the token that resets an account.
+//! Random secrets that are no JWTs: the secret half of a merchant key, the token that resets an account, a secret that a merchant's page
+//! signs with.
 
 use crate::base64;
 use crate::secret::SecretText;
@@ -22,6 +23,11 @@ pub fn is_key_secret(text: &str) -> bool {
 /// The token of an account's reset over 32 random bytes.
 pub fn reset_token(random: [u8; 32]) -> SecretText {
     with_prefix(RESET_TOKEN_PREFIX, random)
+}
+
+/// A secret over 32 random bytes that a merchant's page signs its users with.
+pub fn sso_secret(random: [u8; 32]) -> SecretText {
+    with_prefix("mgs_", random)
 }
 
 /// Whether a text has the form of such a token.
