@@ -52,6 +52,7 @@ fn kind_of(method: &str, path: &str) -> Option<Kind> {
             "/.well-known/oauth-authorization-server"
             | "/.well-known/openid-configuration"
             | "/v1/me"
+            | "/v1/me/devices"
             | "/v1/me/reset"
             | "/reset"
             | "/v1/sessions"
@@ -60,12 +61,12 @@ fn kind_of(method: &str, path: &str) -> Option<Kind> {
             | "/v1/status-lists"
             | "/openapi.json",
         )
-        | ("POST", "/v1/accounts" | "/v1/logout") => Kind::Plain,
+        | ("POST", "/v1/accounts" | "/v1/logout" | "/v1/me/devices") => Kind::Plain,
         ("GET" | "HEAD", path) if path.strip_prefix("/v1/status-lists/").is_some_and(is_list) => Kind::Plain,
         // Bounded, since each is written down for good.
         ("DELETE", "/v1/devices") => Kind::Guessable,
         ("DELETE", "/v1/me/reset") => Kind::Plain,
-        ("DELETE", path) if below(path, "/v1/sessions/") => Kind::Plain,
+        ("DELETE", path) if below(path, "/v1/sessions/") || below(path, "/v1/me/devices/") => Kind::Plain,
         ("POST", "/v1/factors/credentials") => Kind::Credentials,
         ("POST", "/oauth/token") => Kind::Token,
         ("POST", "/oauth/revoke" | "/oauth/introspect" | "/v1/password" | "/v1/resets/confirm") => {
@@ -334,6 +335,8 @@ mod tests {
             ("POST", "/v1/factors/credentials", Some(Kind::Credentials)),
             ("DELETE", "/v1/sessions/current", Some(Kind::Plain)),
             ("DELETE", "/v1/sessions/a/b", None),
+            ("DELETE", "/v1/me/devices/a", Some(Kind::Plain)),
+            ("DELETE", "/v1/me/devices/a/b", None),
             ("GET", "/reset", Some(Kind::Plain)),
             ("POST", "/reset", None),
             ("POST", "/v1/resets/confirm", Some(Kind::Guessable)),

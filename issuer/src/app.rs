@@ -66,6 +66,8 @@ pub(crate) struct App {
     pub(crate) mailer: Option<Mailer>,
     /// What seals notices that wait.
     pub(crate) notices_key: SecretKey,
+    /// What finds and seals devices.
+    pub(crate) devices_key: SecretKey,
     /// What seals merchants' SSO secrets.
     pub(crate) sso_key: SecretKey,
     /// The issuer's name.
@@ -120,6 +122,7 @@ impl App {
             mailer: Mailer::new(&config.mail)?,
             notices_key: root.derive("notices"),
             sso_key: root.derive("sso secrets"),
+            devices_key: root.derive("devices"),
             public_url: config.public_url.clone(),
             direct: config.direct,
             keys_config: config.keys,

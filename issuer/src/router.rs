@@ -13,7 +13,7 @@ use crate::http::openapi::document;
 use crate::http::operation::Access::{Client, Edge, Holder, Person, Token};
 use crate::http::operation::{Operation, delete, get, post};
 use crate::sessions::routes::OwnSessions;
-use crate::{accounts, admin, edges, factors, keys, oauth, pages, recovery, sessions, tokens};
+use crate::{accounts, admin, devices, edges, factors, keys, oauth, pages, recovery, sessions, tokens};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -111,8 +111,22 @@ fn public() -> Vec<Operation> {
             .needs(Person)
             .refuses(&[E::NotFound])
             .answers_as(204, ""),
-        delete("/v1/devices", "forgetDevices", accounts::routes::forget_devices)
-            .says("Make every device that was known a stranger.")
+        get("/v1/me/devices", "listOwnDevices", devices::routes::list)
+            .says("List the devices that one has registered to be told something on.")
+            .needs(Person)
+            .answers::<devices::routes::Devices>(200),
+        post("/v1/me/devices", "registerDevice", devices::routes::register)
+            .says("Register a device for push, or say that it is still there. Nothing is sent to it yet.")
+            .needs(Person)
+            .takes::<devices::routes::NewDeviceBody>()
+            .refuses(&[E::LimitReached, E::NotFound])
+            .answers::<devices::routes::RegisteredDevice>(201),
+        delete("/v1/me/devices/{device}", "removeOwnDevice", devices::routes::remove)
+            .says("Take a registered device away.")
+            .needs(Person)
+            .answers_as(204, ""),
+        delete("/v1/devices", "forgetDevices", devices::routes::forget)
+            .says("Make every device that was known a stranger, and take all registered ones away.")
             .needs(Person)
             .answers_as(204, ""),
         get("/v1/sessions", "listSessions", sessions::routes::list)

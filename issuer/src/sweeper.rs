@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::storage::StorageError;
 use crate::{
-    accounts, edges, factors, idempotency, limiter, notify, recovery, revocations, sessions, tokens,
+    accounts, devices, edges, factors, idempotency, limiter, notify, recovery, revocations, sessions, tokens,
 };
 use margrave_shared::time::UnixMs;
 use std::sync::Arc;
@@ -48,6 +48,7 @@ pub(crate) async fn sweep(app: &App, now: UnixMs) -> Result<u64, StorageError> {
             + edges::delete_dead(&mut tx, dead_at).await?
             + tokens::delete_dead(&mut tx, dead_at, BATCH).await?
             + idempotency::delete_dead(&mut tx, dead_at, BATCH).await?
+            + devices::delete_dead(&mut tx, dead_at, BATCH).await?
             + notify::delete_dead(&mut tx, dead_at).await?
             + recovery::delete_dead(&mut tx, dead_at, BATCH).await?
             + sessions::delete_dead(&mut tx, dead_at, BATCH).await?

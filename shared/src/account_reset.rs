@@ -7,6 +7,9 @@ use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+/// The right to start a reset: of its own, and implied by no right to change (L9).
+pub const MAY_RESET: &str = "account:factors:reset";
+
 /// Why an account is reset: what the audit says, which holds no text about people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -51,9 +54,9 @@ pub enum ResetRefused {
     TooEarly,
     /// It has waited too long.
     Expired,
-    /// The account, or its merchant, is disabled.
-    Disabled,
-    /// Who started it may do so no more: their key is revoked, say.
+    /// The account's merchant is disabled.
+    Closed,
+    /// Who started it may do so no more: their key is revoked or has expired, or whatever they had was ended since.
     StarterIsGone,
     /// The account may do by now what who started it may give to nobody.
     BeyondTheStarter,
@@ -66,7 +69,7 @@ impl ResetRefused {
             Self::Unknown => "unknown_reset",
             Self::TooEarly => "reset_too_early",
             Self::Expired => "reset_expired",
-            Self::Disabled => "disabled_account",
+            Self::Closed => "disabled_merchant",
             Self::StarterIsGone => "starter_is_gone",
             Self::BeyondTheStarter => "beyond_the_starter",
         }
@@ -91,18 +94,19 @@ pub fn may_reset(scope: &BTreeSet<Permission>, held: &BTreeSet<Permission>) -> b
     beyond_the_giver(scope, &BTreeSet::new(), held).is_none()
 }
 
-/// Whether a reset sets a password now, of an account that may do `held`.
+/// Whether a reset sets a password now, of an account that may do `held`. The account itself may be disabled: it stays so, and so whoever
+/// knows the old password is kept out while its owner waits.
 ///
 /// # Errors
 /// [`ResetRefused`] where it does not.
 pub fn decide(
     reset: &StartedReset<'_>,
-    is_disabled: bool,
+    is_closed: bool,
     held: &BTreeSet<Permission>,
     now: UnixMs,
 ) -> Result<(), ResetRefused> {
-    if is_disabled {
-        Err(ResetRefused::Disabled)
+    if is_closed {
+        Err(ResetRefused::Closed)
     } else if now < reset.usable_at {
         Err(ResetRefused::TooEarly)
     } else if now >= reset.expires_at {
@@ -123,15 +127,15 @@ mod tests {
 
     #[test]
     fn a_reset_counts_between_its_times_and_gives_nobody_more() {
-        use ResetRefused::{BeyondTheStarter, Disabled, Expired, StarterIsGone, TooEarly};
-        // (now, the account is disabled, the starter stands, what they may do, what the account may do)
-        for (now, is_disabled, starter_stands, scope, held, verdict) in [
+        use ResetRefused::{BeyondTheStarter, Closed, Expired, StarterIsGone, TooEarly};
+        // (now, its merchant is disabled, the starter stands, what they may do, what the account may do)
+        for (now, is_closed, starter_stands, scope, held, verdict) in [
             (99, false, true, "admin:write", "", Err(TooEarly)),
             (100, false, true, "admin:write", "", Ok(())),
             (199, false, true, "admin:write", "orders:ship", Ok(())),
             (200, false, true, "admin:write", "", Err(Expired)),
-            (150, true, true, "admin:write", "", Err(Disabled)),
-            (99, true, true, "admin:write", "", Err(Disabled)),
+            (150, true, true, "admin:write", "", Err(Closed)),
+            (99, true, true, "admin:write", "", Err(Closed)),
             (150, false, false, "admin:write", "", Err(StarterIsGone)),
             (150, false, true, "admin:write", "admin:write", Ok(())),
             (150, false, true, "admin:write", "admin:read", Err(BeyondTheStarter)),
@@ -147,7 +151,7 @@ mod tests {
                 scope: &scope,
                 starter_stands,
             };
-            assert_eq!(decide(&reset, is_disabled, &held, UnixMs(now)), verdict, "{now} {scope:?} {held:?}");
+            assert_eq!(decide(&reset, is_closed, &held, UnixMs(now)), verdict, "{now} {scope:?} {held:?}");
         }
     }
 

@@ -97,6 +97,10 @@ ids! {
     Kid,
     /// An application's grant by a person.
     GrantId,
+    /// A device that a person is told something on.
+    DeviceId,
+    /// An organisation.
+    OrganizationId,
     /// A person's appointment to a position.
     AppointmentId,
     /// One request, for logs and problem documents.

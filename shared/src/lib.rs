@@ -29,6 +29,7 @@ pub mod login;
 pub mod password;
 pub mod path;
 pub mod permission;
+pub mod push_target;
 pub mod revocation;
 pub mod role;
 pub mod route_policy;

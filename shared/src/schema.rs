@@ -3,8 +3,8 @@
 
 use crate::error::ErrorCode;
 use crate::id::{
-    AccountId, AppointmentId, ClientId, EdgeId, GrantId, KeyId, Kid, MerchantId, RequestId, SessionId,
-    TokenId,
+    AccountId, AppointmentId, ClientId, DeviceId, EdgeId, GrantId, KeyId, Kid, MerchantId, OrganizationId,
+    RequestId, SessionId, TokenId,
 };
 use crate::permission::Permission;
 use crate::role::RoleName;
@@ -40,6 +40,8 @@ texts! {
     Kid: "^[A-Za-z0-9._-]{1,64}$";
     GrantId: "^[A-Za-z0-9._-]{1,64}$";
     AppointmentId: "^[A-Za-z0-9._-]{1,64}$";
+    DeviceId: "^[A-Za-z0-9._-]{1,64}$";
+    OrganizationId: "^[A-Za-z0-9._-]{1,64}$";
     RequestId: "^[A-Za-z0-9._-]{1,64}$";
     RoleName: "^[a-z][a-z0-9._-]{0,63}$";
     XAddress: "^x:[a-z][a-z0-9._-]{2,63}$";

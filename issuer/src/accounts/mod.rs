@@ -2,7 +2,7 @@
 
 mod audit_key;
 mod create;
-mod devices;
+mod device_standing;
 mod erase;
 mod import;
 pub(crate) mod routes;
@@ -11,14 +11,14 @@ mod store;
 
 pub(crate) use audit_key::give_audit_keys;
 pub(crate) use create::{NewAccount, create_account};
-pub(crate) use devices::{device_standing, forget_account_devices};
+pub(crate) use device_standing::device_standing;
 pub(crate) use erase::erase;
 pub(crate) use import::{Imported, ImportedAccount, Unused, end_import, import_account};
 pub(crate) use settings::AccountSettings;
 pub(crate) use store::{
     Filter, add_failure, disable_account, enable_account, find_account, find_audit_key, find_by_login,
-    find_by_merchant, forget_devices, lock_account, lock_accounts, raise_generation, raise_generations,
-    raise_versions, reset_failures, update_settings,
+    find_by_merchant, insert_office_address, lock_account, lock_accounts, raise_device_generation,
+    raise_generation, raise_generations, raise_versions, reset_failures, update_settings,
 };
 
 use crate::audit::Person;

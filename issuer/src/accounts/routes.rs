@@ -1,20 +1,17 @@
-//! `POST /v1/accounts`, `GET /v1/me` and `DELETE /v1/devices`.
+//! `POST /v1/accounts` and `GET /v1/me`.
 
-use super::{NewAccount, create_account, device_standing, forget_account_devices};
+use super::{NewAccount, create_account};
 use crate::app::App;
 use crate::http::answer::json;
-use crate::http::attempt::attempt;
 use crate::http::bearer::{authenticate, authenticate_for};
 use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
-use crate::http::to_edge::for_edge;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{AccountId, MerchantId, SessionId};
 use margrave_shared::json::Json;
-use margrave_shared::limiter::drawing::Aim;
 use margrave_shared::permission::print_scope;
 use margrave_shared::secret::SecretText;
 use margrave_shared::user_type::UserType;
@@ -91,19 +88,4 @@ pub(crate) async fn me(State(app): State<Arc<App>>, incoming: Incoming) -> Resul
         permissions: print_scope(&presented.claims.scope),
     };
     Ok(json(StatusCode::OK, &answer))
-}
-
-/// "That was not me": forgets every device that was known. `204`
-pub(crate) async fn forget_devices(
-    State(app): State<Arc<App>>,
-    incoming: Incoming,
-) -> Result<Response, ApiError> {
-    let presented = authenticate(&app, &incoming).await?;
-    // Bounded, since each is written down for good.
-    attempt(&app, &incoming, Aim::Nothing, async {
-        let account = presented.account.as_ref().ok_or(ApiError::new(ErrorCode::InsufficientPermission))?;
-        let account = forget_account_devices(&app, &account.id, &presented.actor(), &incoming.caller).await?;
-        Ok(for_edge(&incoming, StatusCode::NO_CONTENT.into_response(), &device_standing(&account)))
-    })
-    .await
 }

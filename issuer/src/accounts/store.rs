@@ -11,6 +11,8 @@ use sqlx::QueryBuilder;
 
 const INSERT_ADDRESS: &str =
     "INSERT INTO x_addresses (address, kind, account_id, created_at) VALUES ($1, 'personal', $2, $3)";
+const INSERT_OFFICE: &str =
+    "INSERT INTO x_addresses (address, kind, account_id, created_at) VALUES ($1, 'office', NULL, $2)";
 const INSERT: &str = "INSERT INTO accounts
     (id, merchant_id, username, username_key, x_address, generation, failures, created_at, audit_key)
     VALUES ($1, $2, $3, $4, $5, 0, 0, $6, $7)";
@@ -33,7 +35,8 @@ const ADD_FAILURE: &str = "UPDATE accounts SET failures = failures + 1 WHERE id 
 const RESET_FAILURES: &str = "UPDATE accounts SET failures = 0 WHERE id = $1 AND failures > 0";
 const RAISE_GENERATION: &str =
     "UPDATE accounts SET generation = generation + 1 WHERE id = $1 RETURNING generation";
-const FORGET_DEVICES: &str = "UPDATE accounts SET device_generation = device_generation + 1 WHERE id = $1";
+const RAISE_DEVICE_GENERATION: &str =
+    "UPDATE accounts SET device_generation = device_generation + 1 WHERE id = $1";
 const DISABLE: &str = "UPDATE accounts SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL";
 const ENABLE: &str =
     "UPDATE accounts SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL AND erased_at IS NULL";
@@ -65,7 +68,8 @@ const ALL: &[&str] = &[
     ADD_FAILURE,
     RESET_FAILURES,
     RAISE_GENERATION,
-    FORGET_DEVICES,
+    RAISE_DEVICE_GENERATION,
+    INSERT_OFFICE,
     DISABLE,
     ENABLE,
     CHANGE_SETTINGS,
@@ -316,9 +320,18 @@ pub(crate) async fn raise_generation(tx: &mut Tx, id: &AccountId) -> Result<i64,
     on_tx!(tx, c => sqlx::query_scalar(RAISE_GENERATION).bind(id.as_str()).fetch_one(c).await)
 }
 
+/// Takes an address for the office of an organisation, for ever.
+pub(crate) async fn insert_office_address(
+    tx: &mut Tx,
+    address: &XAddress,
+    now: UnixMs,
+) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(INSERT_OFFICE).bind(address.as_str()).bind(now.0).execute(c).await.map(|_| ()))
+}
+
 /// Raises the device generation: no device that was known counts.
-pub(crate) async fn forget_devices(tx: &mut Tx, id: &AccountId) -> Result<(), StorageError> {
-    on_tx!(tx, c => sqlx::query(FORGET_DEVICES).bind(id.as_str()).execute(c).await.map(|_| ()))
+pub(crate) async fn raise_device_generation(tx: &mut Tx, id: &AccountId) -> Result<(), StorageError> {
+    on_tx!(tx, c => sqlx::query(RAISE_DEVICE_GENERATION).bind(id.as_str()).execute(c).await.map(|_| ()))
 }
 
 /// Disables an account; `false` when it was already.

@@ -3,7 +3,7 @@
 use super::asked::{Query, next_of, path_id};
 use super::authorize::{Administrator, Realm, authorize, authorize_for};
 use super::{disable_account, enable_account, end_account_sessions, reset_account_failures};
-use crate::accounts::{Account, Filter, find_account, find_by_merchant, forget_account_devices};
+use crate::accounts::{Account, Filter, find_account, find_by_merchant};
 use crate::app::App;
 use crate::http::answer::{json, version_to_change, versioned};
 use crate::http::error::ApiError;
@@ -154,17 +154,6 @@ pub(super) async fn set_rights(
     let giver = administrator.giver(&app, &account.merchant_id, &actor).await?;
     let account = change_rights(&app, &account.id, &rights, version, giver, &incoming.caller).await?;
     shown_rights(&app, &account).await
-}
-
-/// `DELETE /accounts/{account}/devices` → `204`: no device that was known counts any more.
-pub(super) async fn forget_devices(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    incoming: Incoming,
-) -> Result<StatusCode, ApiError> {
-    let (account, administrator) = account_for(&app, &incoming, &id, Act::Write).await?;
-    forget_account_devices(&app, &account.id, &administrator.actor(), &incoming.caller).await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /accounts/{account}/sessions`

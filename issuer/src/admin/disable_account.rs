@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
-use crate::recovery::delete_reset;
+use crate::recovery::call_off_reset;
 use crate::sessions::end_all;
 use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
@@ -32,7 +32,7 @@ pub(crate) async fn disable_account(
         return Err(Failure::explained(ErrorCode::Conflict, "it is disabled already"));
     }
     // So that enabling it brings back nothing that was under way.
-    delete_reset(&mut tx, id).await?;
+    call_off_reset(app, &mut tx, &account, "account_disabled", actor, caller).await?;
     let entry = Entry::done("account.disable")
         .merchant(&account.merchant_id)
         .actor(actor)

@@ -6,6 +6,7 @@ use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::merchants::{find_merchant, revoke_all_keys, update_disabled, update_enabled};
+use crate::recovery::delete_resets_of;
 use crate::revocations;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::event::Ended;
@@ -64,6 +65,8 @@ pub(crate) async fn enable_merchant(
     if !update_enabled(&mut tx, id).await? {
         return Err(Failure::explained(ErrorCode::Conflict, "it is not disabled"));
     }
+    // Nothing comes back that was under way. Not when it is closed: whoever uses one locks its account first.
+    delete_resets_of(&mut tx, id).await?;
     // One that was being made while it was closed was not seen then.
     let revoked = revoke_all_keys(&mut tx, id, now).await?;
     for key_id in revoked {

@@ -1,10 +1,12 @@
 //! Erasing an account: what is personal goes, what others rely on stays.
 
-use crate::accounts::{self, find_account};
+use crate::accounts::{self, find_account, lock_account};
 use crate::app::App;
 use crate::audit::Entry;
+use crate::devices::delete_devices;
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::organizations::delete_head;
 use crate::passwords::delete_hash;
 use crate::permissions::delete_grants_of;
 use crate::recovery::delete_reset;
@@ -31,11 +33,14 @@ pub(crate) async fn erase_account(
     if account.erased_at.is_some() {
         return Err(Failure::denied(ErrorCode::Conflict, "already_erased"));
     }
-    // First, since it locks the account's row, as whatever ends an account does.
+    // First the account's row, as whatever ends an account does; then what hangs on it, its sessions, and the feed's counter.
+    lock_account(&mut tx, id).await?;
+    delete_reset(&mut tx, id).await?;
+    delete_devices(&mut tx, id).await?;
     end_all(app, &mut tx, &account.merchant_id, id, actor, caller, now).await?;
     accounts::erase(app, &mut tx, &account, now).await?;
     delete_hash(&mut tx, id).await?;
-    delete_reset(&mut tx, id).await?;
+    delete_head(&mut tx, id).await?;
     delete_grants_of(&mut tx, id).await?;
     let entry = Entry::done("account.erase")
         .merchant(&account.merchant_id)

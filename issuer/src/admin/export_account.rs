@@ -3,6 +3,7 @@
 use crate::accounts::{find_account, find_audit_key};
 use crate::app::App;
 use crate::audit::{Entry, Exported, export};
+use crate::devices::find_devices;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::permissions::find_rights;
@@ -35,6 +36,7 @@ pub(crate) async fn export_account(
     let all_sessions = find_all_ids(&mut tx, id).await?;
     let rights = find_rights(&mut tx, &account).await?;
     let reset = find_reset(&mut tx, id).await?;
+    let devices = find_devices(app, &mut tx, id).await?;
     tx.commit().await?;
     let mut entries = Vec::new();
     let each = |line: &Exported| {
@@ -49,6 +51,7 @@ pub(crate) async fn export_account(
         "account": account,
         "rights": rights,
         "reset": reset,
+        "devices": devices,
         "sessions": sessions,
         "audit": entries,
     }))

@@ -8,11 +8,11 @@ use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
 use crate::http::operation::Act;
 use crate::http::path::Path;
-use crate::recovery::{MAY_RESET, Reset, cancel_reset, find_reset, start_reset_in};
+use crate::recovery::{Reset, cancel_reset, find_reset, start_reset_in};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use margrave_shared::account_reset::ResetReason;
+use margrave_shared::account_reset::{MAY_RESET, ResetReason};
 use margrave_shared::error::ErrorCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,7 @@ pub(super) async fn show(
 ) -> Result<Response, ApiError> {
     let (account, _) = account_for(&app, &incoming, &id, Act::Read).await?;
     let reset = find_reset(&mut app.db.glance().await?, &account.id).await?;
+    let reset = reset.filter(|reset| app.clock.now() < reset.expires_at);
     Ok(json(StatusCode::OK, &reset.ok_or(ApiError::new(ErrorCode::NotFound))?))
 }
 

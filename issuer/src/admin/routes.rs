@@ -1,19 +1,23 @@
 //! Every administrative route on one screen.
 
 use super::{
-    account_routes as account, application_routes as application, audit_routes as audit, edge_routes as edge,
-    key_routes as key, merchant_routes as merchant, reset_routes as reset, role_routes as role,
+    account_routes as account, application_routes as application, audit_routes as audit,
+    device_routes as device, edge_routes as edge, key_routes as key, merchant_routes as merchant,
+    organization_routes as organization, reset_routes as reset, role_routes as role,
     signing_key_routes as signing, sso_routes as sso,
 };
 use crate::accounts::Account;
 use crate::applications::Application;
+use crate::devices::routes::Devices;
 use crate::http::operation::Access::{Merchant, Platform};
 use crate::http::operation::Act::{Read, Write};
 use crate::http::operation::{Operation, Parameter, delete, get, post, put};
 use crate::merchants::MerchantLimits;
+use crate::organizations::{Organization, OrganizationFacts};
 use crate::permissions::{AccountRights, Role};
-use crate::recovery::{MAY_RESET, Reset};
+use crate::recovery::Reset;
 use crate::sso::SsoSecret;
+use margrave_shared::account_reset::MAY_RESET;
 use margrave_shared::error::ErrorCode::{Conflict, LimitReached};
 
 const PAGE: &[Parameter] =
@@ -202,6 +206,42 @@ pub(crate) fn operations() -> Vec<Operation> {
             .needs(Merchant(Write))
             .refuses(&[Conflict, LimitReached])
             .answers_as(204, ""),
+        // Organisations.
+        get("/merchants/{merchant}/organizations", "listOrganizations", organization::list)
+            .says("List a merchant's organisations.")
+            .needs(Merchant(Read))
+            .query(PAGE)
+            .answers::<organization::OrganizationPage>(200),
+        post("/merchants/{merchant}/organizations", "createOrganization", organization::create)
+            .says("Make an organisation. Its head's office gets an address of its own.")
+            .needs(Merchant(Write))
+            .takes::<OrganizationFacts>()
+            .repeatable()
+            .tagged()
+            .refuses(&[LimitReached])
+            .answers::<Organization>(201),
+        get("/merchants/{merchant}/organizations/{organization}", "showOrganization", organization::show)
+            .says("Show an organisation.")
+            .needs(Merchant(Read))
+            .tagged()
+            .answers::<Organization>(200),
+        put("/merchants/{merchant}/organizations/{organization}", "changeOrganization", organization::change)
+            .says("Change an organisation's name and heads.")
+            .needs(Merchant(Write))
+            .takes::<OrganizationFacts>()
+            .versioned()
+            .tagged()
+            .answers::<Organization>(200),
+        post("/merchants/{merchant}/organizations/{organization}/disable", "disableOrganization", organization::disable)
+            .says("Close an organisation. Its address stays its own.")
+            .needs(Merchant(Write))
+            .refuses(&[Conflict])
+            .answers_as(204, ""),
+        post("/merchants/{merchant}/organizations/{organization}/enable", "enableOrganization", organization::enable)
+            .says("Open a disabled organisation.")
+            .needs(Merchant(Write))
+            .refuses(&[Conflict, LimitReached])
+            .answers_as(204, ""),
         // Accounts.
         get("/merchants/{merchant}/accounts", "listAccounts", account::list)
             .says("Look for accounts of a merchant.")
@@ -256,8 +296,16 @@ pub(crate) fn operations() -> Vec<Operation> {
             .versioned()
             .tagged()
             .answers::<AccountRights>(200),
-        delete("/accounts/{account}/devices", "forgetAccountDevices", account::forget_devices)
-            .says("Make every known device of an account a stranger.")
+        get("/accounts/{account}/devices", "listDevices", device::list)
+            .says("List the devices that an account has registered to be told something on.")
+            .needs(Merchant(Read))
+            .answers::<Devices>(200),
+        delete("/accounts/{account}/devices/{device}", "removeDevice", device::remove)
+            .says("Take a registered device away.")
+            .needs(Merchant(Write))
+            .answers_as(204, ""),
+        delete("/accounts/{account}/devices", "forgetAccountDevices", device::forget)
+            .says("Make every known device of an account a stranger, and take all registered ones away.")
             .needs(Merchant(Write))
             .answers_as(204, ""),
         get("/accounts/{account}/sessions", "listAccountSessions", account::sessions)

@@ -9,13 +9,15 @@ use crate::accounts::{AccountSettings, NewAccount, create_account};
 use crate::app::App;
 use crate::applications::{Class, create_application};
 use crate::audit::{Filter, find_entries};
+use crate::devices::{NewDevice, register_device};
 use crate::edges::{EdgeFacts, create_edge};
 use crate::factors::verify_credentials;
 use crate::http::context::Caller;
 use crate::merchants::{MerchantSettings, NewKey, NewMerchant, create_key, create_merchant, rotate_key};
 use crate::oauth::exchange;
+use crate::organizations::{OrganizationFacts, create_organization};
 use crate::permissions::{AccountRights, Giver, change_rights, create_role};
-use crate::recovery::{MAY_RESET, start_reset_in};
+use crate::recovery::start_reset_in;
 use crate::router::{Serves, openapi_document, router};
 use crate::sso::{NewSecret, Previous, set_secret_in};
 use crate::storage::testing::{columns, on_both_databases};
@@ -25,10 +27,11 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use ed25519_dalek::SigningKey;
-use margrave_shared::account_reset::ResetReason;
+use margrave_shared::account_reset::{MAY_RESET, ResetReason};
 use margrave_shared::form::Form;
 use margrave_shared::id::{MerchantId, uuid_v4};
 use margrave_shared::permission::parse_scope;
+use margrave_shared::push_target::PushTarget;
 use margrave_shared::role::RoleName;
 use margrave_shared::secret::SecretText;
 use margrave_shared::wire::credentials::CredentialsRequest;
@@ -149,10 +152,18 @@ async fn things(app: &App, merchant: &MerchantId, number: usize) -> BTreeMap<&'s
     let edge = create_edge(app, &mut tx, facts, "operator", &caller).await.unwrap();
     let reason = ResetReason::FirstPassword;
     start_reset_in(app, &mut tx, &account.id, reason, ("operator", &all), &caller).await.unwrap();
+    let organization = OrganizationFacts { name: "Acme".to_owned(), heads: [account.id.clone()].into() };
+    let organization =
+        create_organization(app, &mut tx, merchant, organization, "operator", &caller).await.unwrap();
     let new = NewSecret { given: None, previous: Previous::Keep };
     set_secret_in(app, &mut tx, merchant, new, "operator", &caller).await.unwrap();
     tx.commit().await.unwrap();
+    let target = PushTarget::Fcm { token: format!("a-token-of-a-phone-{number}") };
+    let new = NewDevice { name: "Phone".to_owned(), target };
+    let device = register_device(app, &account.id, new, "operator", &caller).await.unwrap();
     BTreeMap::from([
+        ("device", device.to_string()),
+        ("organization", organization.id.to_string()),
         ("merchant", merchant.to_string()),
         ("account", account.id.to_string()),
         ("key", key.key_id.to_string()),
@@ -358,6 +369,7 @@ async fn a_foreign_thing_is_not_there_under_ones_own_merchant(db: Db) {
                 let body = match rest.split('}').next().unwrap() {
                     "{role" => json!({ "permissions": ["read"] }),
                     "{application" => json!({ "name": "Mine", "class": "web" }),
+                    "{organization" => json!({ "name": "Mine" }),
                     _ => Value::Null,
                 };
                 let path = called.strip_prefix("/admin/v1").unwrap();
@@ -565,6 +577,44 @@ async fn of_fifty_rotations_at_once_one_is_done(db: Db) {
     assert_eq!(done, 1);
 }
 on_both_databases!(rotations, super::of_fifty_rotations_at_once_one_is_done);
+
+async fn nobody_resets_over_http_what_they_could_not_give(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let router = router(Arc::clone(app), Serves::All);
+    let own = &world.merchant.id;
+    let (all, caller) = (parse_scope("admin:* platform:*").unwrap(), Caller::operator());
+    let giver = Giver { actor: "operator", scope: &all, of_platform: false };
+    let one = async |username: &str, permissions: &[&str]| {
+        let new = NewAccount { username: username.to_owned(), password: None };
+        let account = create_account(app, own, new, "operator", &caller).await.unwrap();
+        let settings = serde_json::from_value(json!({ "permissions": permissions })).unwrap();
+        let rights = AccountRights { roles: [].into(), settings };
+        change_rights(app, &account.id, &rights, 0, giver, &caller).await.unwrap().id
+    };
+    let (plain, reader, officer) =
+        (one("plain", &[]).await, one("reader", &["admin:read"]).await, one("officer", &["pii:read"]).await);
+    let reason = json!({ "reason": "compromised" });
+    for (scope, account, status) in [
+        ("admin:*", &plain, 403),
+        ("admin:write account:factors:reset", &plain, 201),
+        ("admin:write account:factors:reset", &reader, 403),
+        ("admin:* account:factors:reset", &reader, 201),
+        ("admin:* account:factors:reset", &officer, 403),
+        ("admin:write account:*", &officer, 403),
+        ("admin:write account:* pii:read", &officer, 201),
+    ] {
+        let token = token(app, &router, own, scope).await;
+        let path = format!("/accounts/{account}/reset");
+        let (answered, _, answer) = act(&router, &token, "POST", &path, &[], &reason).await;
+        assert_eq!(answered, status, "{scope}: {answer}");
+        if status == 201 {
+            let started_by = answer["started_by"].as_str().unwrap();
+            assert!(started_by.starts_with("key:"), "{started_by}");
+        }
+    }
+}
+on_both_databases!(resets, super::nobody_resets_over_http_what_they_could_not_give);
 
 /// Sends as an administrator and gives status, ETag and answer.
 async fn act(

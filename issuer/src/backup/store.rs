@@ -9,10 +9,11 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row as _};
 use std::collections::BTreeMap;
 
 /// What others refer to comes before them.
-const FIRST: [&str; 5] = ["merchants", "x_addresses", "roles", "accounts", "edges"];
+const FIRST: [&str; 6] = ["merchants", "x_addresses", "roles", "accounts", "edges", "organizations"];
 
-/// Places of tokens in status lists: they live for minutes, and a restored database begins new lists.
-const LEFT_OUT: &str = "token_statuses";
+/// What does not come back: places of tokens in status lists, which live for minutes; resets, which may have been used since, and notices,
+/// which were sent.
+const LEFT_OUT: [&str; 3] = ["token_statuses", "account_resets", "notices"];
 
 const COLUMNS_OF_SQLITE: &str = "SELECT m.name, p.name, p.type FROM sqlite_master m
     JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE '_sqlx%'
@@ -43,7 +44,9 @@ pub(super) async fn tables(tx: &mut Tx) -> Result<Vec<Table>, StorageError> {
         let kind = kind_of(&declared).ok_or(StorageError::Corrupt { table: "schema", column: "type" })?;
         by_name.entry(table).or_default().push((column, kind));
     }
-    by_name.remove(LEFT_OUT);
+    for name in LEFT_OUT {
+        by_name.remove(name);
+    }
     let mut all: Vec<Table> = by_name.into_iter().map(|(name, columns)| Table { name, columns }).collect();
     all.sort_by_key(|table| FIRST.iter().position(|first| *first == table.name).unwrap_or(FIRST.len()));
     Ok(all)

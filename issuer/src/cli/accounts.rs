@@ -4,13 +4,14 @@ use super::merchants::merchant_id;
 use super::{CommandError, Output, operator, read_json, read_secret};
 use crate::accounts::{
     Account, AccountSettings, Filter, Imported, ImportedAccount, NewAccount, Unused, create_account,
-    end_import, find_account, find_by_login, find_by_merchant, forget_account_devices, import_account,
+    end_import, find_account, find_by_login, find_by_merchant, import_account,
 };
 use crate::admin::{
     disable_account, enable_account, end_account_sessions, erase_account, export_account,
     reset_account_failures,
 };
 use crate::app::App;
+use crate::devices::forget_account_devices;
 use crate::http::context::Caller;
 use crate::permissions::{AccountRights, change_rights, find_rights};
 use crate::recovery::{cancel_reset, start_reset_in};

@@ -5,9 +5,8 @@ use super::{CommandError, Output};
 use crate::app::App;
 use crate::http::context::Caller;
 use crate::merchants::{
-    IssuedKey, NewKey, NewMerchant, Service, create_key, create_merchant, reset_platform,
+    IssuedKey, NewKey, NewMerchant, Service, all_rights, create_key, create_merchant, reset_platform,
 };
-use crate::recovery::MAY_RESET;
 use clap::Subcommand;
 use margrave_shared::id::MerchantId;
 use margrave_shared::permission::parse_scope;
@@ -75,8 +74,7 @@ async fn create(name: &str, service: &[String], app: &App, output: Output) -> Re
         settings: crate::merchants::MerchantSettings::default(),
     };
     let merchant = create_merchant(app, new, "operator", &caller).await?;
-    let permissions = parse_scope(&format!("admin:* platform:* {MAY_RESET}")).unwrap_or_default();
-    let key = NewKey { permissions, expires_at: None };
+    let key = NewKey { permissions: all_rights(), expires_at: None };
     let key = create_key(app, &merchant.id, &key, "operator", &caller).await?;
     print_key(app, &merchant.id, &key, output);
     Ok(())

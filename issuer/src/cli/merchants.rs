@@ -55,6 +55,9 @@ pub(super) enum Command {
         /// How many applications.
         #[arg(long)]
         applications: Option<u32>,
+        /// How many organisations.
+        #[arg(long)]
+        organizations: Option<u32>,
     },
     /// Make the secret by which a merchant's page vouches for its users; the one before counts for another day.
     SetSsoSecret {
@@ -174,9 +177,14 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
             change_merchant(app, &id, &name, &settings, version, by, &caller).await?;
             print_whole(app, &id).await?;
         }
-        Command::SetLimits { merchant, accounts, keys, applications } => {
+        Command::SetLimits { merchant, accounts, keys, applications, organizations } => {
             let id = merchant_id(merchant)?;
-            let limits = MerchantLimits { accounts: *accounts, keys: *keys, applications: *applications };
+            let limits = MerchantLimits {
+                accounts: *accounts,
+                keys: *keys,
+                applications: *applications,
+                organizations: *organizations,
+            };
             let version = existing(app, &id).await?.version;
             change_limits(app, &id, &limits, version, actor, &caller).await?;
             print_whole(app, &id).await?;

@@ -2,10 +2,10 @@
 
 use super::CommandError;
 use crate::app::App;
-use crate::merchants::find_merchant;
+use crate::merchants::{all_rights, find_merchant};
 use crate::permissions::Giver;
 use margrave_shared::id::MerchantId;
-use margrave_shared::permission::{Permission, parse_scope};
+use margrave_shared::permission::Permission;
 use std::collections::BTreeSet;
 
 /// As the audit names them.
@@ -13,7 +13,7 @@ pub(super) const ACTOR: &str = "operator";
 
 /// What they may do.
 pub(super) fn scope() -> BTreeSet<Permission> {
-    parse_scope("admin:* platform:*").unwrap_or_default()
+    all_rights()
 }
 
 /// Them as somebody who gives rights within a merchant.

@@ -1,14 +1,13 @@
 //! Changing one's password: with the current one, and every session ends.
 
-use crate::accounts::{
-    Account, MAX_FAILURES_WITH_SESSION, add_failure, find_account, forget_devices, reset_failures,
-};
+use crate::accounts::{Account, MAX_FAILURES_WITH_SESSION, add_failure, find_account, reset_failures};
 use crate::app::App;
 use crate::audit::Entry;
+use crate::devices::forget_devices;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::passwords::{Verdict, find_hash, replace_hash};
-use crate::recovery::delete_reset;
+use crate::recovery::call_off_reset;
 use crate::sessions::end_all;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::password::policy::check_new;
@@ -56,7 +55,7 @@ pub(crate) async fn change_password(
     }
     reset_failures(&mut tx, &account.id).await?;
     // Its owner is in: nobody else is to be let in.
-    delete_reset(&mut tx, &account.id).await?;
+    call_off_reset(app, &mut tx, account, "password_changed", &subject, caller).await?;
     // Whoever knew the old password may have made a device known.
     forget_devices(&mut tx, &account.id).await?;
     end_all(app, &mut tx, &account.merchant_id, &account.id, &subject, caller, now).await?;

@@ -20,10 +20,19 @@ const COUNT_KEYS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM merchant_keys k WH
     AND (s.expires_at IS NULL OR s.expires_at > $3)) LIMIT $2) AS counted";
 const COUNT_APPLICATIONS: &str = "SELECT COUNT(*) FROM
     (SELECT 1 FROM applications WHERE merchant_id = $1 AND disabled_at IS NULL LIMIT $2) AS counted";
+const COUNT_ORGANIZATIONS: &str = "SELECT COUNT(*) FROM
+    (SELECT 1 FROM organizations WHERE merchant_id = $1 AND disabled_at IS NULL LIMIT $2) AS counted";
 
 #[cfg(test)]
-pub(super) const ALL: &[&str] =
-    &[FIND_LIMITS, LOCK_LIMITS, PUT_LIMITS, COUNT_ACCOUNTS, COUNT_KEYS, COUNT_APPLICATIONS];
+pub(super) const ALL: &[&str] = &[
+    FIND_LIMITS,
+    LOCK_LIMITS,
+    PUT_LIMITS,
+    COUNT_ACCOUNTS,
+    COUNT_KEYS,
+    COUNT_APPLICATIONS,
+    COUNT_ORGANIZATIONS,
+];
 
 fn limits_of(row: Option<String>) -> Result<MerchantLimits, StorageError> {
     let corrupt = |_| StorageError::Corrupt { table: "merchants", column: "limits" };
@@ -69,6 +78,7 @@ pub(super) async fn count_limited(
         Limited::Accounts => COUNT_ACCOUNTS,
         Limited::Keys => COUNT_KEYS,
         Limited::Applications => COUNT_APPLICATIONS,
+        Limited::Organizations => COUNT_ORGANIZATIONS,
     };
     on_tx!(tx, c => {
         let mut query = sqlx::query_scalar(sql).bind(merchant.as_str()).bind(i64::from(most));

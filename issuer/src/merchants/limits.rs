@@ -24,6 +24,9 @@ pub(crate) struct MerchantLimits {
     /// How many applications that are not disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) applications: Option<u32>,
+    /// How many organisations that are not disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) organizations: Option<u32>,
 }
 
 /// What is limited.
@@ -35,6 +38,8 @@ pub(crate) enum Limited {
     Keys,
     /// Applications.
     Applications,
+    /// Organisations.
+    Organizations,
 }
 
 impl MerchantLimits {
@@ -43,6 +48,7 @@ impl MerchantLimits {
             Limited::Accounts => self.accounts,
             Limited::Keys => self.keys,
             Limited::Applications => self.applications,
+            Limited::Organizations => self.organizations,
         }
     }
 }
@@ -164,7 +170,7 @@ mod tests {
         let world = World::new(db).await;
         let (app, id, caller) = (&world.app, &world.merchant.id, Caller::operator());
         // The world has one application and no key.
-        let limits = MerchantLimits { keys: Some(1), applications: Some(1), accounts: None };
+        let limits = MerchantLimits { keys: Some(1), applications: Some(1), ..MerchantLimits::default() };
         limit(&world, limits, 0).await;
         let new = NewKey { permissions: parse_scope("read").unwrap(), expires_at: None };
         let key = create_key(app, id, &new, "operator", &caller).await.unwrap();

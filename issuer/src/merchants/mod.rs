@@ -30,6 +30,7 @@ pub(crate) use store::{
 };
 
 use crate::failure::Failure;
+use margrave_shared::account_reset::MAY_RESET;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{KeyId, MerchantId};
 use margrave_shared::permission::Permission;
@@ -106,6 +107,11 @@ pub(crate) struct IssuedKey {
     pub(crate) secret: SecretText,
     /// When it expires.
     pub(crate) expires_at: Option<UnixMs>,
+}
+
+/// What the keys may do by which the system is run for the first time, or again: everything, the rights of their own too.
+pub(crate) fn all_rights() -> BTreeSet<Permission> {
+    ["admin:*", "platform:*", MAY_RESET].into_iter().filter_map(|name| Permission::parse(name).ok()).collect()
 }
 
 /// Whether a key, a role or an account of a merchant may hold these: what reaches beyond one merchant is the platform's only.

@@ -1,7 +1,7 @@
 //! Break-glass: whoever has a shell beside the database and the master key gets into the administration again.
 
 use super::create_key::insert;
-use super::{IssuedKey, Merchant, NewKey, find_last_reset, store};
+use super::{IssuedKey, Merchant, NewKey, all_rights, find_last_reset, store};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -11,7 +11,6 @@ use crate::revocations;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::event::Ended;
 use margrave_shared::id::MerchantId;
-use margrave_shared::permission::parse_scope;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,8 +76,7 @@ pub(crate) async fn reset_platform(
         revocations::publish(app, &mut tx, &Ended::Key { key_id: key_id.clone() }, now).await?;
     }
     let revoked = revoked.len();
-    let permissions = parse_scope("admin:* platform:*").unwrap_or_default();
-    let new = NewKey { permissions, expires_at: None };
+    let new = NewKey { permissions: all_rights(), expires_at: None };
     let key = insert(app, &mut tx, &merchant.id, &new, None, now).await?;
     store::update_reset(&mut tx, &merchant.id, reset_at).await?;
     let subject = format!("key:{} revoked:{revoked} reason:{reason}", key.key_id);
@@ -127,6 +125,7 @@ mod tests {
     use crate::storage::testing::{dump, on_both_databases};
     use crate::testing::World;
     use margrave_shared::basic::Basic;
+    use margrave_shared::permission::parse_scope;
 
     async fn who_has_a_shell_gets_in_again(db: Db) {
         let world = World::new(db).await;

@@ -1,9 +1,10 @@
 //! Setting a password with a reset's token.
 
-use super::{MAY_RESET, Reset, store};
-use crate::accounts::{Account, find_account, forget_devices, lock_account, reset_failures};
+use super::{Reset, store};
+use crate::accounts::{Account, find_account, lock_account, reset_failures};
 use crate::app::App;
 use crate::audit::Entry;
+use crate::devices::forget_devices;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::merchants::{find_key, find_merchant};
@@ -11,12 +12,13 @@ use crate::passwords::put_hash;
 use crate::permissions::find_held;
 use crate::sessions::end_all;
 use crate::storage::{StorageError, Tx};
-use margrave_shared::account_reset::{ResetRefused, StartedReset, decide};
+use margrave_shared::account_reset::{MAY_RESET, ResetRefused, StartedReset, decide};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{AccountId, KeyId};
 use margrave_shared::password::policy::check_new;
 use margrave_shared::permission::{Permission, holds};
 use margrave_shared::secret::SecretText;
+use margrave_shared::time::UnixMs;
 use margrave_shared::token::opaque::is_reset_token;
 
 /// Sets a password with a token, which is used up by it. Every session and token of the account ends, its known devices are
@@ -97,36 +99,40 @@ async fn judge(
 ) -> Result<Result<(), ResetRefused>, Failure> {
     // By the token once more: it may have been used, or another have taken its place.
     let (of, reset) = (store::find_account_of(tx, token).await?, store::find_reset(tx, id).await?);
-    let (Some(account), Some(reset)) =
-        (find_account(tx, id).await?, reset.filter(|_| of.as_ref() == Some(id)))
-    else {
+    let account = find_account(tx, id).await?.filter(|account| account.erased_at.is_none());
+    let (Some(account), Some(reset)) = (account, reset.filter(|_| of.as_ref() == Some(id))) else {
         return Ok(Err(ResetRefused::Unknown));
     };
     let merchant = find_merchant(tx, &account.merchant_id).await?;
-    let is_disabled =
-        account.disabled_at.is_some() || merchant.is_none_or(|merchant| merchant.disabled_at.is_some());
+    let is_closed = merchant.is_none_or(|merchant| merchant.disabled_at.is_some());
+    let now = app.clock.now();
     let started = StartedReset {
         usable_at: reset.usable_at,
         expires_at: reset.expires_at,
         scope: &reset.scope,
-        starter_stands: starter_stands(tx, &reset).await?,
+        starter_stands: starter_stands(tx, &reset, now).await?,
     };
-    Ok(decide(&started, is_disabled, &find_held(tx, &account).await?, app.clock.now()))
+    Ok(decide(&started, is_closed, &find_held(tx, &account).await?, now))
 }
 
-/// Whether who started it may do so still: a key that is not revoked, a person who is there and holds the right.
-async fn starter_stands(tx: &mut Tx, reset: &Reset) -> Result<bool, StorageError> {
+/// Whether who started it may do so still: a key that lives, whose permissions are what they were; a person who holds the right, and of
+/// whom nothing was ended since, as whatever takes a right away does.
+async fn starter_stands(tx: &mut Tx, reset: &Reset, now: UnixMs) -> Result<bool, StorageError> {
     match reset.started_by.split_once(':') {
         Some(("key", id)) => {
             let Ok(id) = KeyId::parse(id) else { return Ok(false) };
-            Ok(find_key(tx, &id).await?.is_some_and(|key| key.revoked_at.is_none()))
+            let key = find_key(tx, &id).await?;
+            Ok(key.is_some_and(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|at| at > now)))
         }
         Some(("account", id)) => {
             let (Ok(id), Ok(right)) = (AccountId::parse(id), Permission::parse(MAY_RESET)) else {
                 return Ok(false);
             };
-            match find_account(tx, &id).await?.filter(|account| account.disabled_at.is_none()) {
-                Some(account) => Ok(holds(&find_held(tx, &account).await?, &right)),
+            let starter = find_account(tx, &id).await?.filter(|starter| {
+                starter.disabled_at.is_none() && Some(starter.generation) == reset.starter_generation
+            });
+            match starter {
+                Some(starter) => Ok(holds(&find_held(tx, &starter).await?, &right)),
                 None => Ok(false),
             }
         }

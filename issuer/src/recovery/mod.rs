@@ -8,8 +8,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use start_reset::{cancel_reset, start_reset_in};
-pub(crate) use store::{delete_dead, delete_reset, find_reset};
+pub(crate) use start_reset::{call_off_reset, cancel_reset, start_reset_in};
+pub(crate) use store::{delete_dead, delete_reset, delete_resets_of, find_reset};
 
 use margrave_shared::account_reset::ResetReason;
 use margrave_shared::permission::Permission;
@@ -27,6 +27,9 @@ pub(crate) struct Reset {
     /// What they might do then.
     #[serde(skip)]
     pub(crate) scope: BTreeSet<Permission>,
+    /// The generation of a person who started it: whatever ends all that they have ends this.
+    #[serde(skip)]
+    pub(crate) starter_generation: Option<i64>,
     /// Why.
     pub(crate) reason: ResetReason,
     /// When.
@@ -52,6 +55,3 @@ impl IssuedReset {
         format!("{public_url}/reset#{}", self.token.expose())
     }
 }
-
-/// The right to start one: of its own, and implied by no right to change (L9).
-pub(crate) const MAY_RESET: &str = "account:factors:reset";

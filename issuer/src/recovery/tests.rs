@@ -2,10 +2,17 @@
 
 use super::confirm_reset::confirm_reset;
 use super::{IssuedReset, cancel_reset, find_reset, start_reset_in};
-use crate::accounts::{Account, AccountSettings, NewAccount, create_account, find_account, find_by_login};
-use crate::admin::{disable_account, disable_merchant, enable_account, erase_account};
+use crate::accounts::{
+    Account, AccountSettings, MAX_FAILURES, NewAccount, add_failure, create_account, find_account,
+    find_by_login,
+};
+use crate::admin::{
+    disable_account, disable_merchant, enable_account, enable_merchant, end_account_sessions, erase_account,
+};
 use crate::app::App;
 use crate::audit::{Filter, find_entries};
+use crate::devices::forget_account_devices;
+use crate::factors::change_password;
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::merchants::{NewKey, create_key, revoke_key};
@@ -133,7 +140,6 @@ async fn whatever_ends_a_reset_ends_its_token(db: Db) {
     // It is disabled, and enabled again.
     let issued = start(&world).await;
     disable_account(app, &id, "operator", &caller).await.unwrap();
-    assert_eq!(start_as(app, &alice(&world).await, "operator", "admin:*").await.err(), Some("request"));
     enable_account(app, &id, "operator", &caller).await.unwrap();
     world.pass_s(DAY_S);
     assert_eq!(confirm(app, &issued.token, NEW).await, refused("unknown_reset"));
@@ -147,13 +153,17 @@ async fn whatever_ends_a_reset_ends_its_token(db: Db) {
     let issued = start(&world).await;
     world.pass_s(DAY_S);
     let (current, new) = (SecretText::new(PASSWORD.to_owned()), SecretText::new(NEW.to_owned()));
-    crate::factors::change_password(app, &alice(&world).await, &current, &new, &caller).await.unwrap();
+    change_password(app, &alice(&world).await, &current, &new, &caller).await.unwrap();
     assert_eq!(confirm(app, &issued.token, PASSWORD).await, refused("unknown_reset"));
     // Its merchant is disabled.
     let issued = start(&world).await;
     world.pass_s(DAY_S);
     disable_merchant(app, &world.merchant.id, "operator", &caller).await.unwrap();
-    assert_eq!(confirm(app, &issued.token, PASSWORD).await, refused("disabled_account"));
+    assert_eq!(confirm(app, &issued.token, PASSWORD).await, refused("disabled_merchant"));
+    enable_merchant(app, &world.merchant.id, "operator", &caller).await.unwrap();
+    assert_eq!(confirm(app, &issued.token, PASSWORD).await, refused("unknown_reset"));
+    let issued = start(&world).await;
+    world.pass_s(DAY_S);
     // It is erased.
     erase_account(app, &id, "operator", &caller).await.unwrap();
     assert_eq!(confirm(app, &issued.token, PASSWORD).await, refused("unknown_reset"));
@@ -184,28 +194,166 @@ async fn nobody_gets_by_a_reset_what_they_could_not_give(db: Db) {
         Some(more)
     );
 
-    // Of a key that is revoked, and of a person who may do so no more, no reset counts.
+    // Of a key that is revoked or has expired no reset counts.
     let permissions = parse_scope("admin:* account:factors:reset").unwrap();
-    let key = NewKey { permissions, expires_at: None };
-    let key = create_key(app, &world.merchant.id, &key, "operator", &caller).await.unwrap().key_id;
-    let by_key = start_as(app, &alice, &format!("key:{key}"), "admin:*").await.unwrap();
-    world.pass_s(DAY_S);
-    revoke_key(app, &world.merchant.id, &key, "operator", &caller).await.unwrap();
-    assert_eq!(confirm(app, &by_key.token, NEW).await, refused("starter_is_gone"));
+    for is_revoked in [true, false] {
+        let expires_at = (!is_revoked).then(|| app.clock.now().plus_seconds(DAY_S));
+        let new = NewKey { permissions: permissions.clone(), expires_at };
+        let key = create_key(app, &world.merchant.id, &new, "operator", &caller).await.unwrap().key_id;
+        let by_key = start_as(app, &alice, &format!("key:{key}"), "admin:*").await.unwrap();
+        world.pass_s(DAY_S);
+        if is_revoked {
+            revoke_key(app, &world.merchant.id, &key, "operator", &caller).await.unwrap();
+        }
+        assert_eq!(confirm(app, &by_key.token, NEW).await, refused("starter_is_gone"), "{is_revoked}");
+    }
+    // Nor of a person without the right, or of whom something was ended since: rights taken away, a password changed by its owner, all
+    // sessions ended because somebody else had the token.
     let new = NewAccount { username: "bob".to_owned(), password: None };
     let bob = create_account(app, &world.merchant.id, new, "operator", &caller).await.unwrap();
     let by = format!("account:{}", bob.id);
     let by_bob = start_as(app, &alice, &by, "admin:*").await.unwrap();
     world.pass_s(DAY_S);
     assert_eq!(confirm(app, &by_bob.token, NEW).await, refused("starter_is_gone"), "he holds no such right");
-    let settings = json!({ "permissions": ["account:factors:reset"] });
+    let settings = json!({ "permissions": ["account:factors:reset", "admin:*"] });
     let rights = AccountRights { roles: [].into(), settings: serde_json::from_value(settings).unwrap() };
-    let all = parse_scope("platform:*").unwrap();
+    let all = parse_scope("admin:* platform:*").unwrap();
     let giver = Giver { scope: &all, ..giver };
-    change_rights(app, &bob.id, &rights, bob.version, giver, &caller).await.unwrap();
-    disable_account(app, &bob.id, "operator", &caller).await.unwrap();
-    assert_eq!(confirm(app, &by_bob.token, NEW).await, refused("starter_is_gone"), "he is disabled");
-    enable_account(app, &bob.id, "operator", &caller).await.unwrap();
-    confirm(app, &by_bob.token, NEW).await.unwrap();
+    let mut bob = change_rights(app, &bob.id, &rights, bob.version, giver, &caller).await.unwrap();
+    for what in ["nothing", "sessions", "rights", "disabled"] {
+        let by_bob = start_as(app, &alice, &by, "admin:*").await.unwrap();
+        match what {
+            "sessions" => end_account_sessions(app, &bob.id, "operator", &caller).await.unwrap(),
+            "rights" => {
+                let settings = json!({ "permissions": ["account:factors:reset"] });
+                let settings = serde_json::from_value(settings).unwrap();
+                let fewer = AccountRights { roles: [].into(), settings };
+                bob = change_rights(app, &bob.id, &fewer, bob.version, giver, &caller).await.unwrap();
+                bob = change_rights(app, &bob.id, &rights, bob.version, giver, &caller).await.unwrap();
+            }
+            "disabled" => {
+                disable_account(app, &bob.id, "operator", &caller).await.unwrap();
+                enable_account(app, &bob.id, "operator", &caller).await.unwrap();
+            }
+            _ => {}
+        }
+        world.pass_s(DAY_S);
+        let expected = if what == "nothing" { Ok(()) } else { refused("starter_is_gone") };
+        assert_eq!(confirm(app, &by_bob.token, NEW).await, expected, "{what}");
+    }
 }
 on_both_databases!(escalation, super::nobody_gets_by_a_reset_what_they_could_not_give);
+
+async fn who_knows_the_old_password_is_kept_out_while_the_owner_waits(db: Db) {
+    let world = World::new(db).await;
+    let (app, caller) = (&world.app, Caller::operator());
+    let before = alice(&world).await;
+    disable_account(app, &before.id, "operator", &caller).await.unwrap();
+    let issued = start(&world).await;
+    assert!(world.log_in("alice").await.is_err());
+    world.pass_s(DAY_S);
+    // Too many wrong passwords have closed it as well.
+    let mut tx = app.db.begin().await.unwrap();
+    for _ in 0..100 {
+        add_failure(&mut tx, &before.id, MAX_FAILURES).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    // The password that all tests log in with: here it is the new one.
+    confirm(app, &issued.token, NEW).await.unwrap();
+    assert!(alice(&world).await.disabled_at.is_some(), "it stays disabled");
+    enable_account(app, &before.id, "operator", &caller).await.unwrap();
+    assert!(world.log_in("alice").await.is_err(), "the old password is none");
+    let issued = start(&world).await;
+    world.pass_s(DAY_S);
+    confirm(app, &issued.token, PASSWORD).await.unwrap();
+    world.log_in("alice").await.unwrap();
+    let after = alice(&world).await;
+    assert!(after.device_generation > before.device_generation, "no device is known any more");
+    // Whoever never had a password gets the first one so.
+    let new = NewAccount { username: "bob".to_owned(), password: None };
+    let bob = create_account(app, &world.merchant.id, new, "operator", &caller).await.unwrap();
+    let issued = start_as(app, &bob, "operator", "admin:*").await.unwrap();
+    world.pass_s(DAY_S);
+    confirm(app, &issued.token, PASSWORD).await.unwrap();
+    world.log_in("bob").await.unwrap();
+    // What was started, replaced and called off stands in the audit, with who and why.
+    start(&world).await;
+    start(&world).await;
+    cancel_reset(app, &after.id, "key:k", &caller).await.unwrap();
+    let filter = Filter { subject: Some(format!("account:{}", after.id)), ..Filter::default() };
+    let entries = find_entries(&mut app.db.read().await.unwrap(), &filter, 100).await.unwrap();
+    let of = |act: &str| -> Vec<_> {
+        let entries = entries.iter().filter(|entry| entry.act == act);
+        entries.map(|entry| (entry.actor.clone().unwrap(), entry.reason.clone().unwrap())).collect()
+    };
+    let pair = |actor: &str, reason: &str| (actor.to_owned(), reason.to_owned());
+    assert_eq!(of("account.start_reset"), vec![pair("operator", "forgotten_password"); 4]);
+    let mut ended = of("account.cancel_reset");
+    ended.sort();
+    assert_eq!(ended, [pair("key:k", "asked"), pair("operator", "replaced")]);
+}
+on_both_databases!(kept_out, super::who_knows_the_old_password_is_kept_out_while_the_owner_waits);
+
+/// Whatever concerns an account and its reset, at once and over two processes: nothing waits in a circle, and nothing fails but as it may.
+async fn whatever_concerns_a_reset_may_come_at_once(db: Db) {
+    let world = World::new(db).await;
+    let processes = [Arc::clone(&world.app), world.another_process().await];
+    let account = alice(&world).await;
+    for round in 0..3 {
+        for _ in 0..3 {
+            world.log_in("alice").await.unwrap();
+        }
+        let issued = start(&world).await;
+        world.pass_s(DAY_S);
+        let acts: Vec<_> = (0..48)
+            .map(|number| {
+                let (app, token, account) =
+                    (Arc::clone(&processes[number % 2]), issued.token.clone(), account.clone());
+                tokio::spawn(async move {
+                    let (caller, id) = (Caller::operator(), &account.id);
+                    let (old, new) = (SecretText::new(PASSWORD.to_owned()), SecretText::new(NEW.to_owned()));
+                    let done = match number % 8 {
+                        0 => confirm_reset(&app, &token, &old, &caller).await.map(|_| ()),
+                        1 => start_as(&app, &account, "operator", "admin:*")
+                            .await
+                            .map(|_| ())
+                            .map_err(|_| Failure::Overloaded),
+                        2 => cancel_reset(&app, id, "operator", &caller).await,
+                        3 => change_password(&app, &account, &old, &new, &caller).await.map(|_| ()),
+                        4 => disable_account(&app, id, "operator", &caller).await,
+                        5 => enable_account(&app, id, "operator", &caller).await,
+                        6 => forget_account_devices(&app, id, "operator", &caller).await.map(|_| ()),
+                        _ => sweep(&app, app.clock.now().plus_seconds(40 * DAY_S))
+                            .await
+                            .map(|_| ())
+                            .map_err(Into::into),
+                    };
+                    match done {
+                        Ok(()) | Err(Failure::Denied(_)) => {}
+                        Err(failure) => panic!("act {number}: {failure}"),
+                    }
+                })
+            })
+            .collect();
+        for act in acts {
+            act.await.unwrap();
+        }
+        // However it came out, the account is whole: it is opened, and gets a password by a new link.
+        let _ = enable_account(&world.app, &account.id, "operator", &Caller::operator()).await;
+        let issued = start(&world).await;
+        world.pass_s(DAY_S);
+        confirm(&world.app, &issued.token, PASSWORD).await.unwrap_or_else(|why| panic!("{round}: {why:?}"));
+    }
+    let issued = start(&world).await;
+    world.pass_s(DAY_S);
+    let app = Arc::clone(&processes[1]);
+    let id = account.id.clone();
+    let erasing =
+        tokio::spawn(async move { erase_account(&app, &id, "operator", &Caller::operator()).await });
+    let swept = sweep(&world.app, world.app.clock.now().plus_seconds(40 * DAY_S)).await;
+    let confirmed = confirm(&world.app, &issued.token, NEW).await;
+    erasing.await.unwrap().unwrap();
+    swept.unwrap();
+    assert!(confirmed.is_ok() || confirmed == refused("unknown_reset"), "{confirmed:?}");
+}
+on_both_databases!(at_once, super::whatever_concerns_a_reset_may_come_at_once);

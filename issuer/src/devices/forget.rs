@@ -1,21 +1,26 @@
-//! Known devices: the account's device generation. What an edge remembers of a device counts only while it is of this one.
+//! "That was not me": every device of an account becomes a stranger. What an edge remembers of one counts only while it is of the account's
+//! device generation, and those that were registered are gone.
 
-use super::{Account, find_account, forget_devices};
+use super::store::delete_devices;
+use crate::accounts::{Account, find_account, raise_device_generation};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::storage::{StorageError, Tx};
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::AccountId;
-use margrave_shared::wire::device::DeviceStanding;
 
-/// How an account stands, for the edge; with its logins, which make a device known, after a completed login only.
-pub(crate) fn device_standing(account: &Account) -> DeviceStanding {
-    let logins = vec![account.username.clone(), account.x_address.to_string()];
-    DeviceStanding { account: account.id.clone(), generation: account.device_generation, logins }
+/// Makes every device of an account a stranger. The act that it belongs to writes the audit.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn forget_devices(tx: &mut Tx, account: &AccountId) -> Result<(), StorageError> {
+    raise_device_generation(tx, account).await?;
+    delete_devices(tx, account).await
 }
 
-/// "That was not me": every device that was known is a stranger from now on. Sessions go on; ending those is another act.
+/// The same as an act of its own. Sessions go on; ending those is another act. Gives the account as it is now.
 ///
 /// # Errors
 /// `not_found`.
