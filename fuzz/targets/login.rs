@@ -37,7 +37,8 @@ fuzz_target!(|data: &[u8]| {
     let (secret, now) = (SecretText::new("secret".to_owned()), UnixMs::from_seconds(1_800_000_000));
     let user_info = margrave_shared::base64::encode_standard(data);
     let signature = legacy::sign(&secret, &user_info, "1800000000");
-    let _ = legacy::verify(&format!("{user_info}_1800000000_{signature}"), std::slice::from_ref(&secret), now);
+    let _ =
+        legacy::verify(&format!("{user_info}_1800000000_{signature}"), std::slice::from_ref(&secret), now);
     if let Ok(text) = core::str::from_utf8(data) {
         assert!(legacy::verify(text, &[], now).is_err());
         let _ = Basic::parse(text);

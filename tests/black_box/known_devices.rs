@@ -1,6 +1,6 @@
 //! A person's known device is not kept out by what strangers do to the login (D3).
 
-use crate::http::{Answer, Source, post_form, send, together};
+use crate::http::{Answer, Source, get, post_form, post_json, send, together};
 use crate::system::{System, up, up_with};
 use serde_json::json;
 use std::sync::Arc;
@@ -206,6 +206,13 @@ async fn devices_are_strangers_after_a_new_password_and_after_that_was_not_me() 
         system.attempt_of(&device, "demo", &password).await.expect(200);
         let authorization = format!("Bearer {}", person.access);
         let headers = [("authorization", authorization.as_str())];
+        let devices = system.edge("/auth/v1/me/devices");
+        let phone = json!({ "name": "My phone", "target": { "kind": "fcm", "token": "a-token-of-a-phone" } });
+        post_json(&devices, &headers, &phone).await.expect(201);
+        let listed = get(&devices, &headers).await.expect(200);
+        assert_eq!(listed.json()["devices"][0]["name"], "My phone");
+        assert!(!listed.body.contains("a-token"), "{}", listed.body);
+        let account = get(&system.edge("/auth/v1/me"), &headers).await.expect(200).text("account_id");
         let mut now = password.clone();
         match way {
             "password" => {
@@ -219,14 +226,14 @@ async fn devices_are_strangers_after_a_new_password_and_after_that_was_not_me() 
                 system.call("/api/x", &person.access).await.expect(200);
             }
             _ => {
-                let account = system.command(&["accounts", "find", "demo"]).await;
-                let id = account["account"]["id"].as_str().unwrap();
-                system.command(&["accounts", "forget-devices", id]).await;
+                system.command(&["accounts", "forget-devices", &account]).await;
                 // The edge hears of it with the first attempt.
                 system.attempt_of(&device, "demo", WRONG).await.expect(401);
             }
         }
         system.attempt_of(&device, "demo", &now).await.expect(429);
+        let path = format!("/accounts/{account}/devices");
+        assert_eq!(system.admin("GET", &path, None).await.expect(200).json(), json!({ "devices": [] }));
     }
 }
 
