@@ -61,10 +61,10 @@ fn kind_of(method: &str, path: &str) -> Option<Kind> {
             | "/v1/status-lists"
             | "/openapi.json",
         )
-        | ("POST", "/v1/accounts" | "/v1/logout" | "/v1/me/devices") => Kind::Plain,
+        | ("POST", "/v1/accounts" | "/v1/logout") => Kind::Plain,
         ("GET" | "HEAD", path) if path.strip_prefix("/v1/status-lists/").is_some_and(is_list) => Kind::Plain,
         // Bounded, since each is written down for good.
-        ("DELETE", "/v1/devices") => Kind::Guessable,
+        ("DELETE", "/v1/devices") | ("POST", "/v1/me/devices") => Kind::Guessable,
         ("DELETE", "/v1/me/reset") => Kind::Plain,
         ("DELETE", path) if below(path, "/v1/sessions/") || below(path, "/v1/me/devices/") => Kind::Plain,
         ("POST", "/v1/factors/credentials") => Kind::Credentials,

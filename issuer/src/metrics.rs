@@ -74,6 +74,10 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     describe_counter!("margrave_mails_total", "Mails, by what became of them.");
     describe_gauge!("margrave_notices_waiting", "Notices that have not been sent yet.");
     describe_gauge!("margrave_signing_ready", "Whether there is a key that signs.");
+    // What has not happened yet is a zero: without one an alert has nothing to look at.
+    for outcome in ["sent", "deferred"] {
+        counter!("margrave_mails_total", "outcome" => outcome).increment(0);
+    }
     Ok(handle)
 }
 
@@ -120,7 +124,7 @@ pub(crate) fn database_failed(kind: &'static str) {
     counter!("margrave_database_errors_total", "kind" => kind).increment(1);
 }
 
-/// A mail was `sent`, `deferred`, or `refused` for good.
+/// A mail was `sent` or `deferred`.
 pub(crate) fn mail(outcome: &'static str) {
     counter!("margrave_mails_total", "outcome" => outcome).increment(1);
 }

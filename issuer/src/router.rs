@@ -119,7 +119,7 @@ fn public() -> Vec<Operation> {
             .says("Register a device for push, or say that it is still there. Nothing is sent to it yet.")
             .needs(Person)
             .takes::<devices::routes::NewDeviceBody>()
-            .refuses(&[E::LimitReached, E::NotFound])
+            .refuses(&[E::LimitReached, E::NotFound, E::TooManyAttempts])
             .answers::<devices::routes::RegisteredDevice>(201),
         delete("/v1/me/devices/{device}", "removeOwnDevice", devices::routes::remove)
             .says("Take a registered device away.")
@@ -128,6 +128,7 @@ fn public() -> Vec<Operation> {
         delete("/v1/devices", "forgetDevices", devices::routes::forget)
             .says("Make every device that was known a stranger, and take all registered ones away.")
             .needs(Person)
+            .refuses(&[E::TooManyAttempts])
             .answers_as(204, ""),
         get("/v1/sessions", "listSessions", sessions::routes::list)
             .says("List one's sessions.")

@@ -48,9 +48,10 @@ pub(crate) async fn sweep(app: &App, now: UnixMs) -> Result<u64, StorageError> {
             + edges::delete_dead(&mut tx, dead_at).await?
             + tokens::delete_dead(&mut tx, dead_at, BATCH).await?
             + idempotency::delete_dead(&mut tx, dead_at, BATCH).await?
-            + devices::delete_dead(&mut tx, dead_at, BATCH).await?
-            + notify::delete_dead(&mut tx, dead_at).await?
+            + notify::delete_dead(&mut tx, dead_at, BATCH).await?
+            // In the order in which whoever resets an account takes them.
             + recovery::delete_dead(&mut tx, dead_at, BATCH).await?
+            + devices::delete_dead(&mut tx, dead_at, BATCH).await?
             + sessions::delete_dead(&mut tx, dead_at, BATCH).await?
             + revocations::store::delete_dead(&mut tx, dead_at, BATCH).await?;
         tx.commit().await?;

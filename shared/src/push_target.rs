@@ -45,7 +45,9 @@ pub enum BadTarget {
     #[error("`endpoint` is an https:// URL of a host's name")]
     Endpoint,
     /// Keys that are none.
-    #[error("`p256dh` is a point on P-256 and `auth` 16 bytes, both in base64url (RFC 8291)")]
+    #[error(
+        "`p256dh` is an uncompressed point of 65 bytes and `auth` 16 bytes, both in base64url (RFC 8291)"
+    )]
     Keys,
 }
 
@@ -59,11 +61,15 @@ impl PushTarget {
         }
     }
 
-    /// What identifies the device at its service.
-    pub fn identity(&self) -> &str {
+    /// What identifies the device at its service, however it is written.
+    pub fn identity(&self) -> String {
         match self {
-            Self::Fcm { token } | Self::Apns { token } => token,
-            Self::Web { endpoint, .. } => endpoint,
+            Self::Fcm { token } => token.clone(),
+            Self::Apns { token } => token.to_ascii_lowercase(),
+            Self::Web { endpoint, .. } => {
+                let (host, path) = endpoint.split_at(host_end(endpoint));
+                format!("{}{path}", host.to_ascii_lowercase())
+            }
         }
     }
 
@@ -94,13 +100,20 @@ impl PushTarget {
     }
 }
 
+/// Where scheme and host of a URL end.
+fn host_end(endpoint: &str) -> usize {
+    let host = endpoint.find("://").map_or(0, |at| at + 3);
+    endpoint.get(host..).and_then(|rest| rest.find(['/', '?'])).map_or(endpoint.len(), |at| host + at)
+}
+
 /// Whether it is the URL of a host with a name: push services have one, and what is called by its number is mostly somebody's own network.
 fn is_endpoint(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("https://") else { return false };
     let host = rest.split(['/', '?']).next().unwrap_or("");
     let has_name = host.contains('.')
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
-        && host.rsplit('.').next().is_some_and(|top| top.bytes().any(|b| b.is_ascii_alphabetic()));
+        // Of an address that is written as numbers, in whatever base, the last part begins with a digit.
+        && host.rsplit('.').next().is_some_and(|top| top.starts_with(|c: char| c.is_ascii_alphabetic()));
     text.len() <= 2048
         && has_name
         && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'#' | b'\\' | b'@'))
@@ -134,6 +147,8 @@ mod tests {
             (web("https://127.0.0.1/x", &key, &secret), Err(BadTarget::Endpoint)),
             (web("https://[::1]/x", &key, &secret), Err(BadTarget::Endpoint)),
             (web("https://localhost/x", &key, &secret), Err(BadTarget::Endpoint)),
+            (web("https://127.0.0.0x1/x", &key, &secret), Err(BadTarget::Endpoint)),
+            (web("https://example.org./x", &key, &secret), Err(BadTarget::Endpoint)),
             (web("https://push.example.org:8443/x", &key, &secret), Err(BadTarget::Endpoint)),
             (web("https://a@push.example.org/x", &key, &secret), Err(BadTarget::Endpoint)),
             (web("https://push.example.org/x#y", &key, &secret), Err(BadTarget::Endpoint)),
@@ -143,6 +158,12 @@ mod tests {
         ] {
             assert_eq!(target.check(), verdict, "{target:?}");
         }
+        assert_eq!(apns("0aF9").identity(), apns("0Af9").identity());
+        let (one, same, other) =
+            ("https://Push.example.org/A?b", "https://push.EXAMPLE.org/A?b", "https://push.example.org/a?b");
+        let identity = |endpoint| web(endpoint, &key, &secret).identity();
+        assert!(identity(one) == identity(same) && identity(one) != identity(other));
+        assert_ne!(fcm("aB").identity(), fcm("ab").identity());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use margrave_shared::base64;
 use margrave_shared::secret::SecretText;
 use margrave_shared::sso::legacy;
 use serde_json::json;
+use tokio::process::Command;
 
 #[tokio::test]
 async fn what_the_administration_does_a_shell_does_too() {
@@ -76,6 +77,13 @@ async fn what_the_administration_does_a_shell_does_too() {
     assert_eq!(answer, json!({ "valid": false, "reason": "signature" }));
     system.command(&["merchants", "delete-sso-secret", merchant]).await;
     system.admin("POST", &check, Some(json!({ "auth": auth }))).await.expect(404);
+
+    // Who reads no further ends it, and hears of nothing.
+    let mut piped = Command::new("sh");
+    piped.args(["-c", "\"$0\" accounts list \"$1\" | true"]).arg(system.program()).arg(merchant);
+    piped.env_remove("MARGRAVE_XTASK").envs(system.issuer_environment());
+    let output = piped.output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 
     // Closed, and open again: an application, then all of the merchant.
     let client = system.fact("client_id");

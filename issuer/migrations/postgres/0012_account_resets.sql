@@ -4,7 +4,6 @@ CREATE TABLE account_resets (
   token_hash BYTEA NOT NULL UNIQUE,
   started_by TEXT NOT NULL,
   scope TEXT NOT NULL,
-  starter_generation BIGINT,
   reason TEXT NOT NULL,
   started_at BIGINT NOT NULL,
   usable_at BIGINT NOT NULL,

@@ -4,7 +4,6 @@ CREATE TABLE account_resets (
   token_hash BLOB NOT NULL UNIQUE,
   started_by TEXT NOT NULL,
   scope TEXT NOT NULL,
-  starter_generation INTEGER,
   reason TEXT NOT NULL,
   started_at INTEGER NOT NULL,
   usable_at INTEGER NOT NULL,

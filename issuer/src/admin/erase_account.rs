@@ -37,10 +37,10 @@ pub(crate) async fn erase_account(
     lock_account(&mut tx, id).await?;
     delete_reset(&mut tx, id).await?;
     delete_devices(&mut tx, id).await?;
+    delete_head(&mut tx, id).await?;
     end_all(app, &mut tx, &account.merchant_id, id, actor, caller, now).await?;
     accounts::erase(app, &mut tx, &account, now).await?;
     delete_hash(&mut tx, id).await?;
-    delete_head(&mut tx, id).await?;
     delete_grants_of(&mut tx, id).await?;
     let entry = Entry::done("account.erase")
         .merchant(&account.merchant_id)

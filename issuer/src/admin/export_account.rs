@@ -3,9 +3,10 @@
 use crate::accounts::{find_account, find_audit_key};
 use crate::app::App;
 use crate::audit::{Entry, Exported, export};
-use crate::devices::find_devices;
+use crate::devices::{find_devices, find_targets};
 use crate::failure::Failure;
 use crate::http::context::Caller;
+use crate::organizations::find_headed;
 use crate::permissions::find_rights;
 use crate::recovery::find_reset;
 use crate::sessions::{find_all_ids, find_by_account};
@@ -37,6 +38,8 @@ pub(crate) async fn export_account(
     let rights = find_rights(&mut tx, &account).await?;
     let reset = find_reset(&mut tx, id).await?;
     let devices = find_devices(app, &mut tx, id).await?;
+    let targets = find_targets(app, &mut tx, id).await?;
+    let heads = find_headed(&mut tx, id).await?;
     tx.commit().await?;
     let mut entries = Vec::new();
     let each = |line: &Exported| {
@@ -52,6 +55,8 @@ pub(crate) async fn export_account(
         "rights": rights,
         "reset": reset,
         "devices": devices,
+        "device_targets": targets,
+        "heads": heads,
         "sessions": sessions,
         "audit": entries,
     }))

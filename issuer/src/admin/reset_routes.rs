@@ -8,7 +8,7 @@ use crate::http::error::ApiError;
 use crate::http::incoming::Incoming;
 use crate::http::operation::Act;
 use crate::http::path::Path;
-use crate::recovery::{Reset, cancel_reset, find_reset, start_reset_in};
+use crate::recovery::{Reset, Starter, cancel_reset, find_reset, start_reset_in};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -48,7 +48,8 @@ pub(super) async fn start(
     match begin(&app, &incoming, &administrator).await? {
         Begun::Again(answer) => Ok(answer),
         Begun::New(mut tx, place) => {
-            let by = (actor.as_str(), &administrator.presented.claims.scope);
+            let claims = &administrator.presented.claims;
+            let by = Starter { actor: &actor, scope: &claims.scope, generation: claims.generation };
             let issued = start_reset_in(&app, &mut tx, &account.id, reason, by, &incoming.caller).await?;
             let (token, link) = (issued.token.expose().to_owned(), issued.link(&app.public_url));
             created(&app, tx, &place, &ShownReset { token, link, reset: issued.reset }, 0).await

@@ -108,9 +108,9 @@ pub(super) async fn try_out(
     Path(id): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let (id, _) = authorize_for(&app, &incoming, &id, Act::Write).await?;
+    let (id, administrator) = authorize_for(&app, &incoming, &id, Act::Write).await?;
     let CheckBody { auth } = incoming.read()?;
-    let checked = match check(&app, &mut app.db.glance().await?, &id, &auth).await? {
+    let checked = match check(&app, &id, &auth, &administrator.actor(), &incoming.caller).await? {
         Ok(user) => Checked { valid: true, user: Some(user), reason: None },
         Err(why) => Checked { valid: false, user: None, reason: Some(why.as_str()) },
     };

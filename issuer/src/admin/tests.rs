@@ -17,7 +17,7 @@ use crate::merchants::{MerchantSettings, NewKey, NewMerchant, create_key, create
 use crate::oauth::exchange;
 use crate::organizations::{OrganizationFacts, create_organization};
 use crate::permissions::{AccountRights, Giver, change_rights, create_role};
-use crate::recovery::start_reset_in;
+use crate::recovery::{Starter, start_reset_in};
 use crate::router::{Serves, openapi_document, router};
 use crate::sso::{NewSecret, Previous, set_secret_in};
 use crate::storage::testing::{columns, on_both_databases};
@@ -151,7 +151,8 @@ async fn things(app: &App, merchant: &MerchantId, number: usize) -> BTreeMap<&'s
     };
     let edge = create_edge(app, &mut tx, facts, "operator", &caller).await.unwrap();
     let reason = ResetReason::FirstPassword;
-    start_reset_in(app, &mut tx, &account.id, reason, ("operator", &all), &caller).await.unwrap();
+    let by = Starter { actor: "operator", scope: &all, generation: None };
+    start_reset_in(app, &mut tx, &account.id, reason, by, &caller).await.unwrap();
     let organization = OrganizationFacts { name: "Acme".to_owned(), heads: [account.id.clone()].into() };
     let organization =
         create_organization(app, &mut tx, merchant, organization, "operator", &caller).await.unwrap();

@@ -1,7 +1,7 @@
 //! `margrave accounts`
 
 use super::merchants::merchant_id;
-use super::{CommandError, Output, operator, read_json, read_secret};
+use super::{CommandError, Output, operator, read_json, read_secret, say};
 use crate::accounts::{
     Account, AccountSettings, Filter, Imported, ImportedAccount, NewAccount, Unused, create_account,
     end_import, find_account, find_by_login, find_by_merchant, import_account,
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::devices::forget_account_devices;
 use crate::http::context::Caller;
 use crate::permissions::{AccountRights, change_rights, find_rights};
-use crate::recovery::{cancel_reset, start_reset_in};
+use crate::recovery::{Starter, cancel_reset, start_reset_in};
 use clap::Subcommand;
 use margrave_shared::account_reset::ResetReason;
 use margrave_shared::id::{AccountId, MerchantId};
@@ -200,7 +200,7 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
             let rights = find_rights(&mut app.db.read().await?, &account).await?;
             let AccountRights { roles, settings } = rights;
             let shown = ReadRights { version: Some(account.version), roles, settings };
-            println!("{:#}", json!(shown));
+            say(&format!("{:#}", json!(shown)));
         }
         Command::SetRights { account, file } => {
             let account = existing(app, &account_id(account)?).await?;
@@ -227,8 +227,8 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         Command::Reset { account, reason } => {
             let (id, scope) = (account_id(account)?, operator::scope());
             let mut tx = app.db.begin().await?;
-            let issued =
-                start_reset_in(app, &mut tx, &id, *reason, (operator::ACTOR, &scope), &caller).await?;
+            let by = Starter { actor: operator::ACTOR, scope: &scope, generation: None };
+            let issued = start_reset_in(app, &mut tx, &id, *reason, by, &caller).await?;
             tx.commit().await?;
             let (link, reset) = (issued.link(&app.public_url), &issued.reset);
             let text = format!(
@@ -254,7 +254,7 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
         }
         Command::Export { account } => {
             let whole = export_account(app, &account_id(account)?, "operator", &caller).await?;
-            println!("{whole}");
+            say(&whole.to_string());
         }
         Command::EndSessions { account } => {
             end_account_sessions(app, &account_id(account)?, "operator", &caller).await?;

@@ -1,7 +1,7 @@
 //! `margrave admin`
 
 use super::merchants::merchant_id;
-use super::{CommandError, Output};
+use super::{CommandError, Output, say};
 use crate::app::App;
 use crate::http::context::Caller;
 use crate::merchants::{
@@ -58,7 +58,7 @@ pub(super) async fn run(command: &Command, app: &App, output: Output) -> Result<
             let reset = reset_platform(app, merchant.as_ref(), *revoke_others, reason, &caller).await?;
             print_key(app, &reset.merchant.id, &reset.key, output);
             if *revoke_others && !output.json {
-                println!("other keys revoked: {}; their tokens end at every edge", reset.revoked);
+                say(&format!("other keys revoked: {}; their tokens end at every edge", reset.revoked));
             }
             Ok(())
         }

@@ -1,6 +1,6 @@
 //! `margrave keys`
 
-use super::{CommandError, Output};
+use super::{CommandError, Output, say};
 use crate::app::App;
 use crate::config::Config;
 use crate::entropy::Entropy;
@@ -44,7 +44,7 @@ pub(super) enum Command {
 pub(super) fn make(command: &Command, output: Output) -> bool {
     let secret = || SecretKey::from_bytes(Entropy.bytes()).to_text();
     match command {
-        Command::Master | Command::Limiter => println!("{}", secret().expose()),
+        Command::Master | Command::Limiter => say(secret().expose()),
         Command::Edge => {
             let seed: [u8; 32] = Entropy.bytes();
             let private = SecretKey::from_bytes(seed).to_text();

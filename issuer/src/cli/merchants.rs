@@ -2,7 +2,7 @@
 
 use super::admin::read_services;
 use super::operator::{self, ACTOR};
-use super::{CommandError, Output, read_json, read_secret};
+use super::{CommandError, Output, read_json, read_secret, say};
 use crate::admin::{disable_merchant, enable_merchant, end_merchant_sessions};
 use crate::app::App;
 use crate::http::context::Caller;
@@ -140,7 +140,7 @@ async fn print_whole(app: &App, id: &MerchantId) -> Result<(), CommandError> {
     let mut tx = app.db.read().await?;
     let (services, limits) = (find_services(&mut tx, id).await?, find_limits(&mut tx, id).await?);
     let whole = json!({ "merchant": merchant, "services": services, "limits": limits });
-    println!("{whole:#}");
+    say(&format!("{whole:#}"));
     Ok(())
 }
 

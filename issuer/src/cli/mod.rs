@@ -25,7 +25,7 @@ use crate::telemetry;
 use clap::{Parser, Subcommand};
 use margrave_shared::secret::SecretText;
 use serde::de::DeserializeOwned;
-use std::io::BufRead as _;
+use std::io::{BufRead as _, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -147,7 +147,7 @@ async fn dispatch(arguments: &Arguments) -> Result<(), CommandError> {
     }
     if let Command::Openapi = &arguments.command {
         let document = serde_json::to_string_pretty(&openapi_document()).unwrap_or_default();
-        println!("{document}");
+        say(&document);
         return Ok(());
     }
     let config = Config::load(arguments.config.as_deref(), std::env::vars())?;
@@ -213,9 +213,9 @@ struct Output {
 impl Output {
     fn print(self, text: &str, json: &serde_json::Value) {
         if self.json {
-            println!("{json}");
+            say(&json.to_string());
         } else {
-            println!("{text}");
+            say(text);
         }
     }
 }
@@ -245,6 +245,13 @@ fn read_secret(what: &str) -> Result<SecretText, CommandError> {
     let read = std::io::stdin().lock().read_line(&mut line);
     read.map_err(|error| CommandError::Text(format!("{what} cannot be read: {error}")))?;
     Ok(SecretText::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// Writes a line to standard output. Who reads no further (`| head`) ends the command, and that is no failure.
+fn say(text: &str) {
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
+        std::process::exit(i32::from(error.kind() != ErrorKind::BrokenPipe));
+    }
 }
 
 fn print_error(text: &str) {

@@ -26,17 +26,14 @@ impl MailConfig {
             }
             return;
         };
-        if AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_err() {
-            // Not the URL itself: it may hold a password.
-            problems.push(
-                "`mail.smtp_url` is no such URL: smtps://user:password@host, or smtp://user:password@host:587?tls=required, with what is \
-                 special in user and password percent-encoded"
-                    .to_owned(),
-            );
-        } else if !is_private(url) {
-            problems.push(
+        // Not the URL itself in any of these: it may hold a password.
+        match read_url(url) {
+            Some(_) if AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_err() => problems.push(BAD_URL.to_owned()),
+            None => problems.push(BAD_URL.to_owned()),
+            Some(true) => {}
+            Some(false) => problems.push(
                 "`mail.smtp_url` is encrypted (smtps://, or smtp:// with ?tls=required), unless the server is this machine".to_owned(),
-            );
+            ),
         }
         match &self.from {
             None => problems.push("`mail.from` says from whom mail comes".to_owned()),
@@ -53,14 +50,28 @@ fn bad_address(name: &str, address: &str) -> Option<String> {
     Some(format!("`{name}`: \"{address}\" is no mail address: {why}"))
 }
 
-/// Whether nobody on the way reads what is sent: mail holds links and codes.
-fn is_private(url: &str) -> bool {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
-    scheme == "smtps"
-        || query.split('&').any(|pair| pair == "tls=required")
-        || may_be_called(&format!("http://{host}"))
+const BAD_URL: &str = "`mail.smtp_url` is no such URL: smtps://user:password@host, or smtp://user:password@host:587?tls=required, with \
+     what is special in user and password percent-encoded";
+
+/// Whether nobody on the way reads what is sent by such a URL: mail holds links and codes. `None` where it is none. It is read as narrowly
+/// as can be, since what reads it afterwards is another program's code: no path, no fragment, no setting but the one.
+fn read_url(url: &str) -> Option<bool> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (place, is_tls_required) = match rest.split_once('?') {
+        None => (rest, false),
+        Some((place, "tls=required")) => (place, true),
+        Some(_) => return None,
+    };
+    let (user, host) = place.rsplit_once('@').unwrap_or(("", place));
+    let plain = |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+    if host.is_empty() || !plain(host, ".-:[]") || !plain(user, "-._~!$&'()*+,;=%:") {
+        return None;
+    }
+    match scheme {
+        "smtps" => Some(true),
+        "smtp" => Some(is_tls_required || may_be_called(&format!("http://{host}"))),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -70,16 +81,26 @@ mod tests {
     #[test]
     fn mail_is_encrypted_or_stays_on_the_machine() {
         for (url, private) in [
-            ("smtps://u:p@mail.example.org", true),
-            ("smtp://mail.example.org:587?tls=required", true),
-            ("smtp://u:p@127.0.0.1:2525", true),
-            ("smtp://localhost", true),
-            ("smtp://mail.example.org:587?tls=opportunistic", false),
-            ("smtp://mail.example.org:587", false),
-            ("smtp://127.0.0.1@mail.example.org", false),
-            ("smtp://mail.example.org/?x=tls=required", false),
+            ("smtps://u:p@mail.example.org", Some(true)),
+            ("smtps://u%40x:p%2Fw@mail.example.org:465", Some(true)),
+            ("smtp://mail.example.org:587?tls=required", Some(true)),
+            ("smtp://u:p@127.0.0.1:2525", Some(true)),
+            ("smtp://[::1]:2525", Some(true)),
+            ("smtp://localhost", Some(true)),
+            ("smtp://mail.example.org:587", Some(false)),
+            ("smtp://127.0.0.1:x@mail.example.org", Some(false)),
+            ("smtp://mail.example.org:587?tls=opportunistic", None),
+            ("smtp://mail.example.org?tls=opportunistic&tls=required", None),
+            ("smtp://mail.example.org?tls=required&x", None),
+            ("smtp://mail.example.org#?tls=required", None),
+            ("smtp://mail.example.org/@127.0.0.1", None),
+            ("smtp://mail.example.org\\@127.0.0.1", None),
+            ("smtp://a@b@127.0.0.1", None),
+            ("smtp://", None),
+            ("http://mail.example.org", None),
+            ("mail.example.org", None),
         ] {
-            assert_eq!(is_private(url), private, "{url}");
+            assert_eq!(read_url(url), private, "{url}");
         }
     }
 

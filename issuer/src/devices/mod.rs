@@ -11,7 +11,7 @@ mod tests;
 pub(crate) use forget::{forget_account_devices, forget_devices};
 #[cfg(test)]
 pub(crate) use register::{NewDevice, register_device};
-pub(crate) use register::{delete_dead, find_devices, remove_device};
+pub(crate) use register::{delete_dead, find_devices, find_targets, remove_device};
 pub(crate) use store::delete_devices;
 
 use margrave_shared::id::DeviceId;

@@ -2,7 +2,7 @@
 
 use super::Device;
 use super::store::{self, DeviceToPut, Row};
-use crate::accounts::lock_account;
+use crate::accounts::{find_account, lock_account};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -63,24 +63,44 @@ pub(crate) async fn register_device(
             format!("at most {MOST} devices: remove one"),
         ));
     }
-    for other in store::take_from_others(&mut tx, &target_hash, account).await? {
-        let entry = Entry::done_because("device.remove", "taken_over").subject(format!("account:{other}"));
-        app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
-    }
     let kind = new.target.kind();
     let plain = serde_json::to_vec(&Sealed { name, target: new.target }).unwrap_or_default();
     let sealed = seal(&app.devices_key, &purpose(account), &plain, app.entropy.bytes());
-    let known = store::find_id(&mut tx, &target_hash).await?;
-    let id = known.unwrap_or_else(|| DeviceId::from_random(app.entropy.bytes()));
-    let device = DeviceToPut { id: &id, account, kind, target_hash: &target_hash, sealed: &sealed };
-    store::put_device(&mut tx, &device, now).await?;
-    let entry = Entry::done("device.register")
-        .merchant(&owner.merchant_id)
-        .actor(actor)
-        .subject(format!("device:{id}"));
-    app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    let known = loop {
+        let owners = store::take_from_others(&mut tx, &target_hash, account).await?;
+        for other in owners {
+            write_taken(app, &mut tx, &other, now).await?;
+        }
+        let known = store::find_id(&mut tx, &target_hash).await?;
+        let id = known.clone().unwrap_or_else(|| DeviceId::from_random(app.entropy.bytes()));
+        let device = DeviceToPut { id: &id, account, kind, target_hash: &target_hash, sealed: &sealed };
+        // Somebody else may have registered it since: it is taken from them, too.
+        if store::put_device(&mut tx, &device, now).await? {
+            break (id, known.is_some());
+        }
+    };
+    let (id, is_renewed) = known;
+    // That it is still there is said at every start of a program, and no entry.
+    if !is_renewed {
+        let entry = Entry::done("device.register")
+            .merchant(&owner.merchant_id)
+            .actor(actor)
+            .subject(format!("account:{account}"));
+        app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
+    }
     tx.commit().await?;
     Ok(id)
+}
+
+/// Writes into the audit of whoever had a device that it is theirs no more. Of who has it now it says nothing: they may be another
+/// merchant's.
+async fn write_taken(app: &App, tx: &mut Tx, owner: &str, now: UnixMs) -> Result<(), Failure> {
+    let Ok(owner) = AccountId::parse(owner) else { return Ok(()) };
+    let Some(account) = find_account(tx, &owner).await? else { return Ok(()) };
+    let entry = Entry::done_because("device.remove", "taken_over")
+        .merchant(&account.merchant_id)
+        .subject(format!("account:{owner}"));
+    Ok(app.audit.write(tx, entry, &Caller::default(), now, app.entropy.bytes()).await?)
 }
 
 /// How long a device is kept whose program says nothing, in seconds: as long as FCM does.
@@ -115,7 +135,7 @@ pub(crate) async fn remove_device(
     let entry = Entry::done("device.remove")
         .merchant(&owner.merchant_id)
         .actor(actor)
-        .subject(format!("device:{id}"));
+        .subject(format!("account:{account}"));
     app.audit.write(&mut tx, entry, caller, now, app.entropy.bytes()).await?;
     Ok(tx.commit().await?)
 }
@@ -133,12 +153,30 @@ pub(crate) async fn find_devices(
     rows.into_iter().map(|row| shown(app, account, row)).collect()
 }
 
+/// How an account's devices are reached, for their owner.
+///
+/// # Errors
+/// The database's; [`Failure::Internal`] for one that does not open.
+pub(crate) async fn find_targets(
+    app: &App,
+    tx: &mut Tx,
+    account: &AccountId,
+) -> Result<Vec<PushTarget>, Failure> {
+    let rows = store::find_all(tx, account).await?;
+    rows.iter().map(|row| Ok(opened(app, account, row)?.target)).collect()
+}
+
+const UNUSABLE: Failure = Failure::Internal("a device does not open");
+
+fn opened(app: &App, account: &AccountId, row: &Row) -> Result<Sealed, Failure> {
+    let plain = open(&app.devices_key, &purpose(account), &row.sealed).map_err(|_| UNUSABLE)?;
+    serde_json::from_slice(&plain).map_err(|_| UNUSABLE)
+}
+
 fn shown(app: &App, account: &AccountId, row: Row) -> Result<Device, Failure> {
-    let unusable = || Failure::Internal("a device does not open");
-    let plain = open(&app.devices_key, &purpose(account), &row.sealed).map_err(|_| unusable())?;
-    let Sealed { name, .. } = serde_json::from_slice(&plain).map_err(|_| unusable())?;
+    let Sealed { name, .. } = opened(app, account, &row)?;
     Ok(Device {
-        device_id: DeviceId::parse(&row.id).map_err(|_| unusable())?,
+        device_id: DeviceId::parse(&row.id).map_err(|_| UNUSABLE)?,
         name,
         kind: row.kind,
         created_at: UnixMs(row.created_at),

@@ -46,11 +46,15 @@ pub(crate) struct Devices {
 /// `POST /v1/me/devices {name, target}` → `201 {device_id}`; again with the same target it is renewed.
 pub(crate) async fn register(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, ApiError> {
     let presented = authenticate(&app, &incoming).await?;
-    let account = presented.account.as_ref().ok_or(ApiError::new(ErrorCode::InsufficientPermission))?;
-    let NewDeviceBody { name, target } = incoming.read()?;
-    let new = NewDevice { name, target };
-    let id = register_device(&app, &account.id, new, &presented.actor(), &incoming.caller).await?;
-    Ok(json(StatusCode::CREATED, &RegisteredDevice { device_id: id }))
+    // Bounded, since each is written down for good.
+    attempt(&app, &incoming, Aim::Nothing, async {
+        let account = presented.account.as_ref().ok_or(ApiError::new(ErrorCode::InsufficientPermission))?;
+        let NewDeviceBody { name, target } = incoming.read()?;
+        let new = NewDevice { name, target };
+        let id = register_device(&app, &account.id, new, &presented.actor(), &incoming.caller).await?;
+        Ok(json(StatusCode::CREATED, &RegisteredDevice { device_id: id }))
+    })
+    .await
 }
 
 /// `GET /v1/me/devices`

@@ -4,12 +4,10 @@ use crate::storage::{StorageError, Tx, on_tx};
 use margrave_shared::id::{AccountId, DeviceId};
 use margrave_shared::time::UnixMs;
 
-// Of two accounts that register it at once the second has it, and nothing of the first is left.
 const PUT: &str = "INSERT INTO devices (id, account_id, kind, target_hash, sealed, created_at, seen_at)
     VALUES ($1, $2, $3, $4, $5, $6, $6)
-    ON CONFLICT (target_hash) DO UPDATE SET id = excluded.id, account_id = excluded.account_id, sealed = excluded.sealed,
-    created_at = CASE WHEN devices.account_id = excluded.account_id THEN devices.created_at ELSE excluded.created_at END,
-    seen_at = excluded.seen_at";
+    ON CONFLICT (target_hash) DO UPDATE SET sealed = excluded.sealed, seen_at = excluded.seen_at
+    WHERE devices.account_id = excluded.account_id";
 const FIND_ID: &str = "SELECT id FROM devices WHERE target_hash = $1";
 const FIND_ALL: &str =
     "SELECT id, kind, sealed, created_at, seen_at FROM devices WHERE account_id = $1 ORDER BY id";
@@ -43,12 +41,12 @@ pub(super) struct Row {
     pub(super) seen_at: i64,
 }
 
-/// Puts a device; one that is there already is renewed.
+/// Puts a device; one that is there already is renewed. `false` where it is another account's.
 pub(super) async fn put_device(
     tx: &mut Tx,
     device: &DeviceToPut<'_>,
     now: UnixMs,
-) -> Result<(), StorageError> {
+) -> Result<bool, StorageError> {
     on_tx!(tx, c => sqlx::query(PUT)
         .bind(device.id.as_str())
         .bind(device.account.as_str())
@@ -58,7 +56,7 @@ pub(super) async fn put_device(
         .bind(now.0)
         .execute(c)
         .await
-        .map(|_| ()))
+        .map(|done| done.rows_affected() == 1))
 }
 
 /// The id under which a target is known.

@@ -24,25 +24,23 @@ pub(crate) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     operators: Vec<Mailbox>,
+    /// [`TIMEOUT`].
+    pub(super) timeout: Duration,
 }
 
-/// A mail that was not sent.
+/// A mail that was not sent, with what the server said. Whatever that was, it may be mended: a password, an address.
 #[derive(Debug, thiserror::Error)]
-#[error("the mail server {}: {said}", if *.is_final { "refuses" } else { "cannot be used now" })]
-pub(crate) struct NotSent {
-    said: String,
-    /// Whether it would be refused again.
-    pub(crate) is_final: bool,
-}
+#[error("the mail server does not take it: {0}")]
+pub(crate) struct NotSent(String);
 
 impl From<lettre::transport::smtp::Error> for NotSent {
     fn from(error: lettre::transport::smtp::Error) -> Self {
-        Self { said: error.to_string(), is_final: error.is_permanent() }
+        Self(error.to_string())
     }
 }
 
-/// How long one step of sending may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a mail may take from the name's resolution to the last answer, and a check of the server as well.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Mailer {
     /// As it is configured; `None` where mail is not.
@@ -55,9 +53,10 @@ impl Mailer {
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| bad())?;
         let operators = config.operators.iter().map(|one| one.parse());
         Ok(Some(Self {
-            transport: transport.timeout(Some(TIMEOUT)).build(),
+            transport: transport.build(),
             from: from.parse().map_err(|_| bad())?,
             operators: operators.collect::<Result<_, _>>().map_err(|_| bad())?,
+            timeout: TIMEOUT,
         }))
     }
 
@@ -71,7 +70,6 @@ impl Mailer {
     /// # Errors
     /// [`NotSent`].
     pub(crate) async fn send(&self, to: &Mailbox, mail: &Mail, id: &str) -> Result<(), NotSent> {
-        let never = |error: lettre::error::Error| NotSent { said: error.to_string(), is_final: true };
         let message = Message::builder()
             .from(self.from.clone())
             .to(to.clone())
@@ -79,8 +77,8 @@ impl Mailer {
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .header(ContentType::TEXT_PLAIN)
             .body(mail.text.clone())
-            .map_err(never)?;
-        self.transport.send(message).await?;
+            .map_err(|error| NotSent(error.to_string()))?;
+        self.in_time(self.transport.send(message)).await?;
         Ok(())
     }
 
@@ -89,9 +87,18 @@ impl Mailer {
     /// # Errors
     /// [`NotSent`].
     pub(crate) async fn check(&self) -> Result<(), NotSent> {
-        if self.transport.test_connection().await? {
+        if self.in_time(self.transport.test_connection()).await? {
             return Ok(());
         }
-        Err(NotSent { said: "it does not answer as one".to_owned(), is_final: false })
+        Err(NotSent("it does not answer as one".to_owned()))
+    }
+
+    /// `lettre` bounds how long connecting takes, and nothing of what comes after it.
+    async fn in_time<T>(
+        &self,
+        talk: impl Future<Output = Result<T, lettre::transport::smtp::Error>>,
+    ) -> Result<T, NotSent> {
+        let late = |_| NotSent(format!("it took longer than {} s", self.timeout.as_secs()));
+        Ok(tokio::time::timeout(self.timeout, talk).await.map_err(late)??)
     }
 }

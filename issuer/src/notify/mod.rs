@@ -7,7 +7,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use mail::{Mail, Mailer, NotSent};
+pub(crate) use mail::{Mail, Mailer};
 pub(crate) use send::run as run_sender;
 pub(crate) use store::{count_waiting, delete_dead};
 
@@ -45,6 +45,14 @@ pub(crate) enum Notice<'a> {
 }
 
 impl Notice<'_> {
+    /// What it is about, and how urgent it is: the break-glass before everything else.
+    fn subject(&self) -> (String, i64) {
+        match self {
+            Self::PlatformReset { key, .. } => (format!("platform reset {key}"), 1),
+            Self::AdministratorReset { account, .. } => (format!("reset of {account}"), 0),
+        }
+    }
+
     /// The mail that says so.
     fn written(&self, issuer: &str) -> Mail {
         match self {
@@ -88,7 +96,8 @@ pub(crate) async fn tell_operators(
     let mail = notice.written(&app.public_url);
     let text = serde_json::to_vec(&mail).unwrap_or_default();
     let sealed = seal(&app.notices_key, &purpose(&id), &text, app.entropy.bytes());
-    store::insert_notice(tx, &id, &sealed, now, now.plus_ms(LIVES_MS)).await
+    let (about, urgency) = notice.subject();
+    store::insert_notice(tx, &id, (&about, urgency), &sealed, now, now.plus_ms(LIVES_MS)).await
 }
 
 /// What a notice's text is sealed for: itself, and no other.

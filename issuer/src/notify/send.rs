@@ -1,12 +1,13 @@
 //! Sending what was written down.
 
 use super::store::{self, Due};
-use super::{Mail, Mailer, NotSent, purpose};
+use super::{Mail, Mailer, purpose};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::keys::open;
 use crate::metrics;
 use crate::storage::StorageError;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,23 +67,18 @@ async fn send_one(app: &App, mailer: &Mailer, notice: &Due) -> Result<bool, Stor
         );
         return finish(app, notice).await.map(|()| false);
     };
-    let (mut is_sent, mut is_over) = (false, true);
-    for operator in mailer.operators() {
-        match mailer.send(operator, &mail, &notice.id).await {
-            Ok(()) => {
-                metrics::mail("sent");
-                is_sent = true;
-            }
-            Err(error) => {
-                let NotSent { is_final, .. } = error;
-                metrics::mail(if is_final { "refused" } else { "deferred" });
-                tracing::warn!(%error, notice = notice.id, "a notice to an operator was not sent");
-                is_over &= is_final;
-            }
+    // All at once: the slowest of them keeps within the time for which the notice is ours.
+    let sent = mailer.operators().iter().map(|operator| mailer.send(operator, &mail, &notice.id));
+    let mut is_sent = false;
+    for sent in join_all(sent).await {
+        metrics::mail(if sent.is_ok() { "sent" } else { "deferred" });
+        match sent {
+            Ok(()) => is_sent = true,
+            Err(error) => tracing::warn!(%error, notice = notice.id, "a notice to an operator was not sent"),
         }
     }
     // Who had it would have it again with the others.
-    if is_sent || is_over {
+    if is_sent {
         finish(app, notice).await?;
     }
     Ok(is_sent)

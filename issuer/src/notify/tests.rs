@@ -7,11 +7,12 @@ use crate::config::MailConfig;
 use crate::http::context::Caller;
 use crate::merchants::{MerchantSettings, NewMerchant, create_merchant, reset_platform};
 use crate::storage::Db;
-use crate::storage::testing::{dump, on_both_databases};
+use crate::storage::testing::{dump, on_both_databases, sqlite};
 use crate::sweeper::sweep;
 use crate::testing::World;
-use margrave_shared::id::KeyId;
+use margrave_shared::id::{AccountId, KeyId};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
@@ -128,10 +129,26 @@ async fn what_cannot_be_sent_is_tried_again_for_a_day(db: Db) {
     assert_eq!(send_due(app, &mailer(&url, &["unknown", "anna"])).await.unwrap(), 1);
     assert_eq!(mails.lock().unwrap().len(), 1);
     assert_eq!(waiting(app).await, 0);
-    // Where all are unknown it is given up.
+    // Where all are refused, whatever the cause: it may be mended. What is about the same thing waits once.
     tell(app, &world).await;
+    tell(app, &world).await;
+    assert_eq!(waiting(app).await, 2, "another key is another thing");
+    for _ in 0..2 {
+        let (id, by) = (&world.merchant.id, "key:k");
+        let account = AccountId::parse("somebody").unwrap();
+        let notice = Notice::AdministratorReset { account: &account, merchant: id, by, delay_s: 0 };
+        let mut tx = app.db.begin().await.unwrap();
+        tell_operators(app, &mut tx, notice, app.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(waiting(app).await, 3);
     assert_eq!(send_due(app, &mailer(&url, &["unknown"])).await.unwrap(), 0);
-    assert_eq!(waiting(app).await, 0);
+    assert_eq!(waiting(app).await, 3);
+    world.pass_s(120);
+    mails.lock().unwrap().clear();
+    assert_eq!(send_due(app, &mailer(&url, &["anna"])).await.unwrap(), 3);
+    let subjects: Vec<bool> = mails.lock().unwrap().iter().map(|mail| mail.contains("break-glass")).collect();
+    assert_eq!(subjects, [true, true, false], "the break-glass first");
     // And after a day.
     tell(app, &world).await;
     world.pass_s(86_400);
@@ -140,6 +157,33 @@ async fn what_cannot_be_sent_is_tried_again_for_a_day(db: Db) {
     assert_eq!(waiting(app).await, 0);
 }
 on_both_databases!(again, super::what_cannot_be_sent_is_tried_again_for_a_day);
+
+/// A server that takes connections and says nothing holds nobody up.
+async fn a_server_that_is_silent_holds_nothing_up(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let held = tokio::spawn(async move {
+        let mut streams = Vec::new();
+        loop {
+            streams.push(listener.accept().await.unwrap());
+        }
+    });
+    tell(app, &world).await;
+    let mut silent = mailer(&url, &["anna", "abel", "ada"]);
+    silent.timeout = Duration::from_millis(200);
+    let bound = Duration::from_secs(10);
+    tokio::time::timeout(bound, silent.check()).await.unwrap().unwrap_err();
+    assert_eq!(tokio::time::timeout(bound, send_due(app, &silent)).await.unwrap().unwrap(), 0);
+    assert_eq!(waiting(app).await, 1);
+    held.abort();
+}
+
+#[tokio::test]
+async fn silent() {
+    a_server_that_is_silent_holds_nothing_up(sqlite().await).await;
+}
 
 async fn the_break_glass_is_told_of_whatever_the_shell_knows_of_mail(db: Db) {
     let world = World::new(db).await;

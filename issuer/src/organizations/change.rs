@@ -1,6 +1,6 @@
 //! Changing an organisation, closing it and opening it again.
 
-use super::{Organization, OrganizationFacts, find_organization, store, write};
+use super::{Organization, OrganizationFacts, find_organization, store, write, write_heads};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::http::context::Caller;
@@ -32,7 +32,11 @@ pub(crate) async fn change_organization(
 ) -> Result<Organization, Failure> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    of_merchant(&mut tx, merchant, id).await?;
+    let before = of_merchant(&mut tx, merchant, id).await?;
+    // What is read here is told of below: it must be what is changed.
+    if before.version != version {
+        return Err(Failure::denied(ErrorCode::PreconditionFailed, "another_version"));
+    }
     let facts = facts.checked(&mut tx, merchant).await?;
     // Locks it: of two at once the second is of an old version.
     if !store::update_organization(&mut tx, id, &facts.name, version).await? {
@@ -40,6 +44,7 @@ pub(crate) async fn change_organization(
     }
     store::put_heads(&mut tx, id, &facts.heads, now).await?;
     let after = of_merchant(&mut tx, merchant, id).await?;
+    write_heads(app, &mut tx, (&before.facts.heads, &after), actor, caller).await?;
     write(app, &mut tx, "organization.change", &after, actor, caller).await?;
     tx.commit().await?;
     Ok(after)

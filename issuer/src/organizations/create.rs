@@ -1,6 +1,6 @@
 //! Making an organisation.
 
-use super::{Organization, OrganizationFacts, store, write};
+use super::{Organization, OrganizationFacts, store, write, write_heads};
 use crate::accounts::insert_office_address;
 use crate::app::App;
 use crate::failure::Failure;
@@ -10,6 +10,7 @@ use crate::storage::Tx;
 use margrave_shared::error::ErrorCode;
 use margrave_shared::id::{MerchantId, OrganizationId};
 use margrave_shared::x_address::XAddress;
+use std::collections::BTreeSet;
 
 /// Makes an organisation of a merchant; its office gets an address of its own.
 ///
@@ -26,8 +27,9 @@ pub(crate) async fn create_organization(
     let now = app.clock.now();
     let merchant = find_merchant(tx, merchant_id).await?.filter(|merchant| merchant.disabled_at.is_none());
     let merchant = merchant.ok_or(Failure::denied(ErrorCode::NotFound, "unknown_merchant"))?;
-    let facts = facts.checked(tx, merchant_id).await?;
+    // The merchant before its accounts, as who closes it does.
     check_limit(tx, merchant_id, Limited::Organizations, now).await?;
+    let facts = facts.checked(tx, merchant_id).await?;
     let organization = Organization {
         id: OrganizationId::from_random(app.entropy.bytes()),
         merchant_id: merchant.id,
@@ -40,6 +42,7 @@ pub(crate) async fn create_organization(
     insert_office_address(tx, &organization.x_address, now).await?;
     store::insert_organization(tx, &organization).await?;
     store::put_heads(tx, &organization.id, &organization.facts.heads, now).await?;
+    write_heads(app, tx, (&BTreeSet::new(), &organization), actor, caller).await?;
     write(app, tx, "organization.create", &organization, actor, caller).await?;
     Ok(organization)
 }

@@ -9,7 +9,7 @@ mod tests;
 
 pub(crate) use change::{change_organization, disable_organization, enable_organization};
 pub(crate) use create::create_organization;
-pub(crate) use store::{delete_head, find_organization, find_organizations};
+pub(crate) use store::{delete_head, find_headed, find_organization, find_organizations};
 
 use crate::accounts::{Account, find_account, lock_accounts};
 use crate::app::App;
@@ -76,19 +76,45 @@ impl OrganizationFacts {
         if self.heads.len() > MOST_HEADS {
             return Err(invalid(format!("at most {MOST_HEADS} heads")));
         }
-        // So that nobody of them is erased meanwhile.
+        // Looked at before they are locked, so that nobody holds up another merchant's people; and after, since one may be erased meanwhile.
+        self.expect_heads(tx, merchant).await?;
         if !self.heads.is_empty() {
             lock_accounts(tx, &self.heads.iter().cloned().collect::<Vec<_>>()).await?;
+            self.expect_heads(tx, merchant).await?;
         }
+        Ok(self)
+    }
+
+    async fn expect_heads(&self, tx: &mut Tx, merchant: &MerchantId) -> Result<(), Failure> {
         for head in &self.heads {
             let found = find_account(tx, head).await?;
             let is_one = |account: &Account| account.merchant_id == *merchant && account.erased_at.is_none();
             if !found.as_ref().is_some_and(is_one) {
-                return Err(invalid(format!("`heads`: there is no account {head}")));
+                let problem = format!("`heads`: there is no account {head}");
+                return Err(Failure::explained(ErrorCode::InvalidField, problem));
             }
         }
-        Ok(self)
+        Ok(())
     }
+}
+
+/// Writes who has become a head and who is none any more, each as an entry about them.
+async fn write_heads(
+    app: &App,
+    tx: &mut Tx,
+    (before, after): (&BTreeSet<AccountId>, &Organization),
+    actor: &str,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let now = &after.facts.heads;
+    let appointed = now.difference(before).map(|head| ("organization.appoint_head", head));
+    let dismissed = before.difference(now).map(|head| ("organization.dismiss_head", head));
+    for (act, head) in appointed.chain(dismissed) {
+        let entry =
+            Entry::done(act).merchant(&after.merchant_id).actor(actor).subject(format!("account:{head}"));
+        app.audit.write(tx, entry, caller, app.clock.now(), app.entropy.bytes()).await?;
+    }
+    Ok(())
 }
 
 async fn write(

@@ -25,11 +25,24 @@ const INSERT_HEAD: &str =
     "INSERT INTO organization_heads (organization_id, account_id, since) VALUES ($1, $2, $3)
     ON CONFLICT (organization_id, account_id) DO NOTHING";
 const DELETE_ONE_HEAD: &str = "DELETE FROM organization_heads WHERE organization_id = $1 AND account_id = $2";
+const FIND_HEADED: &str =
+    "SELECT organization_id FROM organization_heads WHERE account_id = $1 ORDER BY organization_id";
 const DELETE_HEAD: &str = "DELETE FROM organization_heads WHERE account_id = $1";
 
 #[cfg(test)]
-const ALL: &[&str] =
-    &[INSERT, FIND, FIND_ALL, FIND_HEADS, UPDATE, DISABLE, ENABLE, INSERT_HEAD, DELETE_ONE_HEAD, DELETE_HEAD];
+const ALL: &[&str] = &[
+    INSERT,
+    FIND,
+    FIND_ALL,
+    FIND_HEADS,
+    UPDATE,
+    DISABLE,
+    ENABLE,
+    INSERT_HEAD,
+    DELETE_ONE_HEAD,
+    FIND_HEADED,
+    DELETE_HEAD,
+];
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -162,6 +175,11 @@ pub(super) async fn put_heads(
             .map(|_| ()))?;
     }
     Ok(())
+}
+
+/// The organisations that an account heads.
+pub(crate) async fn find_headed(tx: &mut Tx, account: &AccountId) -> Result<Vec<String>, StorageError> {
+    on_tx!(tx, c => sqlx::query_scalar(FIND_HEADED).bind(account.as_str()).fetch_all(c).await)
 }
 
 /// Takes an account away from whatever it heads.

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::accounts::{NewAccount, create_account, find_by_login};
 use crate::admin::erase_account;
+use crate::audit::{Filter, find_entries};
 use crate::failure::Failure;
 use crate::http::context::Caller;
 use crate::merchants::{MerchantLimits, MerchantSettings, NewMerchant, change_limits, create_merchant};
@@ -91,6 +92,14 @@ async fn an_organisation_has_heads_and_an_address_for_ever(db: Db) {
     assert_eq!(found.facts.heads, [alice.clone()].into());
     let erased = change_organization(app, at, both, 2, "operator", &caller).await;
     assert_eq!(code(erased), Some(ErrorCode::InvalidField));
+
+    let acts = async |act: &str| {
+        let filter = Filter { act: Some(act.to_owned()), ..Filter::default() };
+        find_entries(&mut app.db.read().await.unwrap(), &filter, 50).await.unwrap().len()
+    };
+    assert_eq!((acts("organization.appoint_head").await, acts("organization.dismiss_head").await), (2, 0));
+    change_organization(app, at, facts("Acme", &[]), 2, "operator", &caller).await.unwrap();
+    assert_eq!(acts("organization.dismiss_head").await, 1);
 
     // Closed, open again, and no more than there may be.
     disable_organization(app, at, "operator", &caller).await.unwrap();

@@ -8,7 +8,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use start_reset::{call_off_reset, cancel_reset, start_reset_in};
+pub(crate) use start_reset::{Starter, call_off_reset, cancel_reset, start_reset_in};
 pub(crate) use store::{delete_dead, delete_reset, delete_resets_of, find_reset};
 
 use margrave_shared::account_reset::ResetReason;

@@ -1,7 +1,7 @@
 //! Starting a reset, and calling one off.
 
 use super::{IssuedReset, Reset, store};
-use crate::accounts::{Account, find_account, lock_account};
+use crate::accounts::{Account, lock_account};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::failure::Failure;
@@ -16,6 +16,17 @@ use margrave_shared::permission::Permission;
 use margrave_shared::token::opaque;
 use std::collections::BTreeSet;
 
+/// Who starts a reset.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Starter<'a> {
+    /// As the audit names them.
+    pub(crate) actor: &'a str,
+    /// What they may do.
+    pub(crate) scope: &'a BTreeSet<Permission>,
+    /// Of a person, the generation of the token that they act by.
+    pub(crate) generation: Option<i64>,
+}
+
 /// Starts a reset; one that was started before is called off by it. Nothing of the account changes until the token is used: its owner
 /// logs in as ever, sees it, and may call it off. Of an account that is disabled nobody can, whoever knows its password.
 ///
@@ -27,9 +38,10 @@ pub(crate) async fn start_reset_in(
     tx: &mut Tx,
     id: &AccountId,
     reason: ResetReason,
-    (actor, scope): (&str, &BTreeSet<Permission>),
+    starter: Starter<'_>,
     caller: &Caller,
 ) -> Result<IssuedReset, Failure> {
+    let Starter { actor, scope, generation } = starter;
     let now = app.clock.now();
     let account = locked(tx, id).await?;
     // Of one's own the password changes with the present one, not without.
@@ -40,15 +52,11 @@ pub(crate) async fn start_reset_in(
     if !may_reset(scope, &held) {
         return Err(Failure::denied(ErrorCode::InsufficientPermission, "resets_more_than_they_hold"));
     }
-    let starter_generation = match actor.strip_prefix("account:").map(AccountId::parse) {
-        Some(Ok(starter)) => find_account(tx, &starter).await?.map(|starter| starter.generation),
-        _ => None,
-    };
     let usable_at = now.plus_seconds(app.reset_config.delay_s);
     let reset = Reset {
         started_by: actor.to_owned(),
         scope: scope.clone(),
-        starter_generation,
+        starter_generation: generation,
         reason,
         started_at: now,
         usable_at,

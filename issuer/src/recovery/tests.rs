@@ -1,7 +1,7 @@
 //! Resets over time and over processes, on both databases.
 
 use super::confirm_reset::confirm_reset;
-use super::{IssuedReset, cancel_reset, find_reset, start_reset_in};
+use super::{IssuedReset, Starter, cancel_reset, find_reset, start_reset_in};
 use crate::accounts::{
     Account, AccountSettings, MAX_FAILURES, NewAccount, add_failure, create_account, find_account,
     find_by_login,
@@ -23,6 +23,7 @@ use crate::sweeper::sweep;
 use crate::testing::{PASSWORD, World};
 use margrave_shared::account_reset::ResetReason;
 use margrave_shared::error::ErrorCode;
+use margrave_shared::id::AccountId;
 use margrave_shared::login::Login;
 use margrave_shared::permission::parse_scope;
 use margrave_shared::secret::SecretText;
@@ -47,7 +48,12 @@ async fn start_as(
     let scope = parse_scope(scope).unwrap();
     let mut tx = app.db.begin().await.unwrap();
     let reason = ResetReason::ForgottenPassword;
-    let by = (actor, &scope);
+    // The token that a person acts by is of their present generation.
+    let generation = match actor.strip_prefix("account:").map(AccountId::parse) {
+        Some(Ok(id)) => find_account(&mut tx, &id).await.unwrap().map(|account| account.generation),
+        _ => None,
+    };
+    let by = Starter { actor, scope: &scope, generation };
     match start_reset_in(app, &mut tx, &account.id, reason, by, &Caller::operator()).await {
         Ok(issued) => {
             tx.commit().await.unwrap();
