@@ -4,7 +4,32 @@ use crate::http::{basic, get, post_form};
 use crate::system::{System, up};
 use serde_json::Value;
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::Command;
+
+impl System {
+    /// Where the outbox takes mail.
+    fn mail_port(&self) -> u64 {
+        let ports = std::fs::read_to_string(self.issuer_log().with_file_name("ports.json")).unwrap();
+        serde_json::from_str::<Value>(&ports).unwrap()["mail"].as_u64().unwrap()
+    }
+
+    /// The mails that somebody was sent, as soon as there are so many.
+    async fn mails_of(&self, address: &str, count: usize) -> Vec<Value> {
+        let sent = async {
+            loop {
+                let outbox = get(self.fact("outbox"), &[]).await.expect(200).json();
+                let theirs = outbox.as_array().unwrap().iter().filter(|mail| mail["to"][0] == address);
+                let theirs: Vec<Value> = theirs.cloned().collect();
+                if theirs.len() >= count {
+                    return theirs;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), sent).await.expect("the mail comes")
+    }
+}
 
 /// What the doctor finds with other settings: its exit and its words.
 async fn doctor(system: &System, environment: &[(&str, &str)]) -> (bool, Value) {

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -174,28 +173,6 @@ impl System {
     /// The issuer's program.
     pub(crate) fn program(&self) -> PathBuf {
         PathBuf::from(std::env::var("MARGRAVE_XTASK").unwrap()).with_file_name("margrave")
-    }
-
-    /// Where the outbox takes mail.
-    pub(crate) fn mail_port(&self) -> u64 {
-        let ports = std::fs::read_to_string(self.state.join("ports.json")).unwrap();
-        serde_json::from_str::<Value>(&ports).unwrap()["mail"].as_u64().unwrap()
-    }
-
-    /// The mails that somebody was sent, as soon as there are so many.
-    pub(crate) async fn mails_of(&self, address: &str, count: usize) -> Vec<Value> {
-        let sent = async {
-            loop {
-                let outbox = get(self.fact("outbox"), &[]).await.expect(200).json();
-                let theirs = outbox.as_array().unwrap().iter().filter(|mail| mail["to"][0] == address);
-                let theirs: Vec<Value> = theirs.cloned().collect();
-                if theirs.len() >= count {
-                    return theirs;
-                }
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), sent).await.expect("the mail comes")
     }
 
     /// What makes it work on this system's database.

@@ -9,13 +9,13 @@ pub(crate) struct ResetConfig {
     /// How long a reset waits before it counts, in seconds: within it the owner sees it and may call it off. Default a day; 0 = not
     /// at all.
     pub(crate) delay_s: i64,
-    /// How long it counts then, in seconds. Default three days.
+    /// How long it counts then, in seconds. Default a day.
     pub(crate) valid_s: i64,
 }
 
 impl Default for ResetConfig {
     fn default() -> Self {
-        Self { delay_s: 86_400, valid_s: 3 * 86_400 }
+        Self { delay_s: 86_400, valid_s: 86_400 }
     }
 }
 
