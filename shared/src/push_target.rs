@@ -39,7 +39,7 @@ pub enum PushTarget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
     /// A token of another form.
-    #[error("`token` is no device's")]
+    #[error("`token` is no device's: FCM's is 16 to 4096 visible ASCII characters, APNs' is hexadecimal")]
     Token,
     /// An endpoint that is none.
     #[error("`endpoint` is an https:// URL of a host's name")]

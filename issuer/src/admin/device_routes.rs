@@ -1,7 +1,7 @@
 //! Devices of accounts in the administration.
 
 use super::account_routes::account_for;
-use super::asked::path_id;
+use super::asked::{Query, path_id};
 use crate::app::App;
 use crate::devices::routes::Devices;
 use crate::devices::{find_devices, forget_account_devices, remove_device};
@@ -23,6 +23,7 @@ pub(super) async fn list(
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
     let (account, _) = account_for(&app, &incoming, &id, Act::Read).await?;
+    Query::read(&incoming, &[])?;
     let devices = find_devices(&app, &mut app.db.glance().await?, &account.id).await?;
     Ok(json(StatusCode::OK, &Devices { devices }))
 }

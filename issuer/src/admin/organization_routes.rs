@@ -43,7 +43,7 @@ pub(super) async fn list(
     Ok(json(StatusCode::OK, &OrganizationPage { organizations, next }))
 }
 
-/// `POST /merchants/{merchant}/organizations {name, heads?}` → `201`
+/// `POST /merchants/{merchant}/organizations {name, heads}` → `201`
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -75,7 +75,7 @@ pub(super) async fn show(
     Ok(versioned(json(StatusCode::OK, &found), found.version))
 }
 
-/// `PUT /merchants/{merchant}/organizations/{organization} {name, heads?}`
+/// `PUT /merchants/{merchant}/organizations/{organization} {name, heads}`
 pub(super) async fn change(
     State(app): State<Arc<App>>,
     Path((id, organization)): Path<(String, String)>,

@@ -370,7 +370,7 @@ async fn a_foreign_thing_is_not_there_under_ones_own_merchant(db: Db) {
                 let body = match rest.split('}').next().unwrap() {
                     "{role" => json!({ "permissions": ["read"] }),
                     "{application" => json!({ "name": "Mine", "class": "web" }),
-                    "{organization" => json!({ "name": "Mine" }),
+                    "{organization" => json!({ "name": "Mine", "heads": [] }),
                     _ => Value::Null,
                 };
                 let path = called.strip_prefix("/admin/v1").unwrap();

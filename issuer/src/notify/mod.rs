@@ -69,10 +69,10 @@ impl Notice<'_> {
                 subject: "Margrave: an administrator's account is being reset".to_owned(),
                 text: format!(
                     "At {issuer} a reset was started of an account with rights over others.\n\n\
-                     Account: {account}\nMerchant: {merchant}\nStarted by: {by}\nIt counts in {} h.\n\n\
+                     Account: {account}\nMerchant: {merchant}\nStarted by: {by}\nIt counts {}.\n\n\
                      If it is not meant, call it off: `margrave accounts cancel-reset {account}`. The audit has it as \
                      account.start_reset.\n",
-                    delay_s / 3600,
+                    if *delay_s == 0 { "at once".to_owned() } else { format!("in {} min", delay_s / 60) },
                 ),
             },
         }

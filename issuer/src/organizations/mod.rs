@@ -56,8 +56,7 @@ pub(crate) struct OrganizationFacts {
     /// Its name.
     #[schemars(length(min = 1, max = 200))]
     pub(crate) name: String,
-    /// The accounts that head it.
-    #[serde(default)]
+    /// The accounts that head it. Always said: a change that names none leaves none.
     #[schemars(length(max = 100))]
     pub(crate) heads: BTreeSet<AccountId>,
 }

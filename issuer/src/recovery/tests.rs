@@ -90,10 +90,12 @@ async fn a_password_is_set_once_and_not_before_its_time(db: Db) {
     assert_eq!(confirm(app, &first.token, NEW).await, refused("unknown_reset"), "another took its place");
     assert_eq!(confirm(app, &issued.token, NEW).await, refused("reset_too_early"));
     // Until it is used nothing of the account has changed.
-    let tokens = world.refresh(&tokens).await.unwrap();
+    world.refresh(&tokens).await.unwrap();
     world.pass_s(DAY_S - 1);
     assert_eq!(confirm(app, &issued.token, NEW).await, refused("reset_too_early"));
     world.pass_s(1);
+    // Nor has anything when it may be used.
+    let tokens = world.log_in("alice").await.unwrap();
     let made_up = reset_token([7; 32]);
     for text in ["", "mgr_", "\0", made_up.expose(), &issued.token.expose().replace("mgr_", "mgk_")] {
         let token = SecretText::new(text.to_owned());
@@ -173,6 +175,7 @@ async fn whatever_ends_a_reset_ends_its_token(db: Db) {
     // It is erased.
     erase_account(app, &id, "operator", &caller).await.unwrap();
     assert_eq!(confirm(app, &issued.token, PASSWORD).await, refused("unknown_reset"));
+    assert!(find_reset(&mut app.db.read().await.unwrap(), &id).await.unwrap().is_none());
     let gone = find_account(&mut app.db.read().await.unwrap(), &id).await.unwrap().unwrap();
     assert_eq!(start_as(app, &gone, "operator", "admin:*").await.err(), Some("unknown_account"));
 }
