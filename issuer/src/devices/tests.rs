@@ -52,6 +52,23 @@ async fn a_device_is_one_persons_and_goes_with_what_makes_it_a_stranger(db: Db) 
     remove_device(app, &bob.id, &theirs, "account:x", &caller).await.unwrap();
     assert!(remove_device(app, &bob.id, &theirs, "account:x", &caller).await.is_err());
 
+    // Both say at once that it is theirs: it is one's, whole, and the other's no more.
+    for round in 0..10 {
+        let both: Vec<_> = [&alice, &bob]
+            .map(|owner| {
+                let (app, owner) = (Arc::clone(&world.app), owner.clone());
+                tokio::spawn(async move { register(&app, &owner, &format!("both-{round}")).await })
+            })
+            .into();
+        for one in both {
+            one.await.unwrap().unwrap();
+        }
+        assert_eq!(names(app, &alice).await.len() + names(app, &bob).await.len(), round + 1);
+    }
+    for owner in [&alice, &bob] {
+        forget_account_devices(app, &owner.id, "operator", &caller).await.unwrap();
+    }
+
     // However many at once, there are no more than there may be.
     let many: Vec<_> = (0..30)
         .map(|number| {

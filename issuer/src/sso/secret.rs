@@ -184,6 +184,8 @@ mod tests {
     use crate::testing::World;
     use margrave_shared::base64;
     use margrave_shared::sso::legacy::sign;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     async fn set(world: &World, given: Option<&str>, previous: Previous) -> Result<IssuedSecret, Failure> {
         let mut tx = world.app.db.begin().await.unwrap();
@@ -233,16 +235,26 @@ mod tests {
         delete_secret(&another, merchant, "operator", &Caller::operator()).await.unwrap();
         assert!(delete_secret(app, merchant, "operator", &Caller::operator()).await.is_err());
         assert!(checked().await.is_err());
-        // Of two that are set at once the first counts on as well: each has asked that what there was be kept.
-        let mut setting = Vec::new();
-        for _ in 0..2 {
-            let mut tx = world.app.db.begin().await.unwrap();
-            let new = NewSecret { given: None, previous: Previous::Keep };
-            let set = set_secret_in(app, &mut tx, merchant, new, "operator", &Caller::operator()).await;
-            setting.push(set.unwrap());
+        // Of the first two at once the one that comes first counts on: the other, which has seen none, has asked that what there was be kept.
+        let new = || NewSecret { given: None, previous: Previous::Keep };
+        let mut tx = app.db.begin().await.unwrap();
+        let caller = Caller::operator();
+        let first = set_secret_in(app, &mut tx, merchant, new(), "operator", &caller).await.unwrap();
+        let (other, id) = (Arc::clone(&world.app), merchant.clone());
+        let second = tokio::spawn(async move {
+            let mut tx = other.db.begin().await.unwrap();
+            let set =
+                set_secret_in(&other, &mut tx, &id, new(), "operator", &Caller::operator()).await.unwrap();
             tx.commit().await.unwrap();
-        }
-        assert!(counts(&world, &setting[0].secret).await && counts(&world, &setting[1].secret).await);
+            set
+        });
+        // Until it waits for the first one's row, or for its turn to write.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!second.is_finished());
+        tx.commit().await.unwrap();
+        let second = second.await.unwrap();
+        assert!(second.shown.previous_until.is_some());
+        assert!(counts(&world, &first.secret).await && counts(&world, &second.secret).await);
     }
     on_both_databases!(overlap, super::a_secret_is_replaced_with_an_overlap_or_without);
 }
